@@ -1,0 +1,1 @@
+"""Bodies: skeletons, motion files and the built-in dancer, as limb frames."""

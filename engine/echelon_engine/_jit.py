@@ -1,0 +1,64 @@
+"""The one door to Numba: `kernel` compiles a pure function, `callback` a C function pointer.
+
+Numba's cache notices a change in a function's own file, not in the files of the functions it calls. So the cache
+lives in a directory named by a hash of every source file of the engine: any edit starts a fresh one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def source_hash() -> str:
+    """Return 16 hex digits that change with any Python source of this package."""
+    root = Path(__file__).parent
+    digest = hashlib.sha256(sys.version.encode())
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def cache_root() -> Path:
+    """Return the folder that holds all compiled caches: `ECHELON_CACHE_DIR`, or the user's cache folder."""
+    if chosen := os.environ.get("ECHELON_CACHE_DIR"):
+        return Path(chosen)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "echelon-engine"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "echelon-engine"
+
+
+CACHE_DIR = cache_root() / source_hash()
+os.environ["NUMBA_CACHE_DIR"] = str(CACHE_DIR)
+
+import numba  # noqa: E402 - the cache folder has to be set before Numba reads it
+
+# Reductions may be reordered into SIMD lanes and products fused; NaN and infinity keep their meaning,
+# because the guards against them must survive the optimiser.
+FAST_MATH = {"reassoc", "contract", "nsz", "arcp"}
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": FAST_MATH, "cache": True}
+
+
+def kernel(function: F) -> F:
+    """Compile `function` for the callback: no GIL, no exceptions, cached; `function.py_func` stays callable."""
+    return cast(F, numba.njit(**OPTIONS)(function))
+
+
+def inlined(function: F) -> F:
+    """Like `kernel`, for small helpers that LLVM should inline into their callers."""
+    return cast(F, numba.njit(**OPTIONS, forceinline=True)(function))
+
+
+def callback(signature: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a function to a C function pointer (`.address`) with the given Numba signature."""
+    return cast(
+        Callable[[Callable[..., Any]], Any],
+        numba.cfunc(signature, nopython=True, error_model="numpy", fastmath=FAST_MATH, cache=True),
+    )

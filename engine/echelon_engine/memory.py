@@ -1,0 +1,221 @@
+"""The one block of memory that the processes share, and every record that travels through it.
+
+The supervisor owns the block; audio, bridges and whoever looks on map the same file. Who writes what:
+
+    frames[performer]   bridges -> audio    SPSC ring of stamped limb frames
+    devices             bridges -> audio    triple buffer, latest device latents
+    settings            supervisor -> audio triple buffer, latest live settings
+    commands[producer]  one producer -> audio, SPSC rings (0 bridges, 1 supervisor)
+    records             audio -> bridges    SPSC ring of control records, 60 a second
+    sound               audio -> bridges    SPSC ring of stereo samples, for recording
+    snapshot            audio -> anybody    seqlock, the newest control record
+    counters            audio -> anybody    plain counters, one writer
+
+Times are nanoseconds of CLOCK_MONOTONIC when live, of sample time when offline.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+LIMBS = 27
+PERFORMERS = 4
+PRODUCERS = 2
+CONTROL_RATE_HZ = 60
+
+MAGIC = 0x4E4F4C4548434501  # "\x01ECHELON", little-endian
+SCHEMA = 1
+
+# A body at one instant. `rotation` local to the parent, x y z w, the root's with its heading removed;
+# `position` relative to the root, heading removed, metres; `heading` radians about +Y; `origin` the root in the world.
+LIMB_FRAME = np.dtype(
+    [
+        ("time_ns", np.int64),  # when the body was so, on the engine's clock
+        ("arrival_ns", np.int64),  # when its datagram arrived (live); equal to time_ns for files
+        ("number", np.int64),  # rises by one a frame; the sender's number where it has one
+        ("valid", np.uint32),  # bit i: limb i is measured
+        ("flags", np.uint32),  # SYNTHETIC, BREAK
+        ("heading", np.float32),
+        ("origin", np.float32, (3,)),
+        ("rotation", np.float32, (LIMBS, 4)),
+        ("position", np.float32, (LIMBS, 3)),
+    ],
+    align=True,
+)
+SYNTHETIC = 1  # made up (relaxing after a gap, a test pose): never counts as motion
+BREAK = 2  # first frame after a gap or restart: no velocity across it
+
+# Latents of the devices in the hands: user acceleration m/s^2, angular rate rad/s, gravity direction, velocity m/s.
+DEVICES = np.dtype(
+    [("time_ns", np.int64, (2,)), ("present", np.uint8, (2,)), ("latent", np.float32, (2, 12))], align=True
+)
+
+# What people set while it plays. The one place that says their defaults is config.py.
+SETTINGS = np.dtype(
+    [
+        ("master_db", np.float32),
+        ("mute", np.uint8),
+        ("freeze", np.uint8),  # hold the body as it is
+        ("low_latency", np.uint8),  # newest frame, extrapolated, instead of the de-jitter delay
+        ("test_tone", np.uint8),
+        ("snap_ratios", np.uint8),  # operator ratios snap to small integer ratios
+        ("notes_from_motion", np.uint8),  # strikes and held motion play notes
+        ("focus", np.int32),  # which performer is heard
+        ("panic", np.uint32),  # a change means: all sound off at once
+        ("fade", np.uint32),  # 1: fade out and stay silent (shutting down)
+        ("motion_delay_ms", np.float32),
+        ("velocity_scale", np.float32),  # m/s that count as a strong gesture
+        ("idle_seconds", np.float32),
+        ("tempo_bpm", np.float32),
+        ("root_note", np.int32),  # MIDI note of the scale's first degree
+        ("scale", np.uint32),  # bit i: semitone i is in the scale
+        ("route", np.int32, (2,)),  # output channel of left and right
+        ("override_on", np.uint8, (32,)),
+        ("override", np.float32, (32,)),  # positions 0..1
+    ],
+    align=True,
+)
+
+# One thing to do at once. `time_ns` 0 means now.
+COMMAND = np.dtype(
+    [("time_ns", np.int64), ("kind", np.int32), ("key", np.int32), ("value", np.float32, (4,))], align=True
+)
+NOTE_ON, NOTE_OFF, RECENTRE = 1, 2, 3
+
+LATENT_STATE_NAMES = (
+    "position_x", "position_y", "velocity_x", "velocity_y", "acceleration_x", "acceleration_y",
+    "norm", "micro_tension", "rotational_energy", "kinetic_energy", "curvature", "curvature_rate",
+    "periodicity", "internal_tempo", "phase", "grounding", "verticality", "tension", "coherence",
+    "predicted_x", "predicted_y", "prediction_confidence", "residual", "converged", "iterations",
+)  # fmt: skip
+
+# One control frame, 60 a second: what the engine heard, decided and how late it was.
+CONTROL = np.dtype(
+    [
+        ("frame", np.int64),
+        ("sample", np.int64),  # sample time of the control frame
+        ("motion_arrival_ns", np.int64),  # arrival of the newest motion used
+        ("block_begin_ns", np.int64),
+        ("dac_ns", np.int64),  # when this frame's first sample is expected at the converter
+        ("bar", np.int64),
+        ("state", np.int32),  # engine state: machine.IDLE ..
+        ("flags", np.uint32),  # FROZEN, HELD, ...
+        ("beat", np.float64),  # beats since the start
+        ("tempo_bpm", np.float32),
+        ("c", np.float32),  # commitment
+        ("energy", np.float32),  # m/s
+        ("gate_bias", np.float32),
+        ("lr_pan", np.float32),
+        ("transition_intensity", np.float32),
+        ("dell_coherence", np.float32),  # cosine between the fast and slow parts of DELL coupled
+        ("gate_mean", np.float32),
+        ("lim_rate", np.float32),  # certified contraction factor q
+        ("loudness_db", np.float32),  # RMS of the last control period, dBFS
+        ("voices", np.int32),
+        ("onsets", np.int32),  # notes begun since the start
+        ("x", np.float32, (6,)),
+        ("x_valid", np.uint32),  # bit i: component i has a source
+        ("y", np.float32, (32,)),
+        ("position", np.float32, (32,)),  # parameters after overrides and slew, 0..1
+        ("z", np.float32, (32,)),  # DELL coupled
+        ("latent", np.float32, (len(LATENT_STATE_NAMES),)),
+    ],
+    align=True,
+)
+
+# Single writer: the audio callback. Anybody reads; each field is whole by itself.
+COUNTERS = np.dtype(
+    [
+        ("blocks", np.int64),
+        ("frames", np.int64),
+        ("expected_blocks", np.int64),  # by the wall clock
+        ("underruns", np.int64),  # reported by the device
+        ("late_blocks", np.int64),  # finished after their deadline
+        ("overload_blocks", np.int64),  # took longer than their period to compute
+        ("resets", np.int64),  # non-finite state that was reset
+        ("refused_values", np.int64),  # non-finite inputs that were replaced
+        ("motion_frames", np.int64),
+        ("dropped_records", np.int64),
+        ("dropped_sound", np.int64),  # sample frames
+        ("control_frames", np.int64),
+        ("strikes", np.int64),
+        ("start_ns", np.int64),
+        ("last_block_ns", np.int64),
+        ("thread_id", np.int64),  # 0 until the first block
+        ("block_ns_max", np.int64),
+        ("control_ns_max", np.int64),
+        ("block_histogram", np.int64, (256,)),  # load of a block in 1/128 of its period; the last bin is "more"
+    ],
+    align=True,
+)
+
+
+def ring(item: Any, capacity: int) -> np.dtype[Any]:
+    """Return the dtype of an SPSC ring of `capacity` (a power of two) items; head and tail on cache lines of their own."""
+    if capacity & (capacity - 1):
+        raise ValueError(f"ring of {capacity}: capacity must be a power of two")
+    return np.dtype(
+        [
+            ("written", np.uint64, (8,)),  # [0] total pushed, by the producer
+            ("read", np.uint64, (8,)),  # [0] total popped, by the consumer
+            ("dropped", np.uint64, (8,)),  # [0] refused because full, by the producer
+            ("item", item, (capacity,)),
+        ],
+        align=True,
+    )
+
+
+def triple(item: Any) -> np.dtype[Any]:
+    """Return the dtype of a triple buffer: three slots and one exchanged word (slot index | FRESH)."""
+    return np.dtype(
+        [
+            ("middle", np.uint64, (8,)),  # [0] slot waiting in the middle, plus FRESH
+            ("back", np.uint64, (8,)),  # [0] slot the writer fills
+            ("front", np.uint64, (8,)),  # [0] slot the reader reads
+            ("slot", item, (3,)),
+        ],
+        align=True,
+    )
+
+
+def seqlock(item: Any) -> np.dtype[Any]:
+    """Return the dtype of a seqlock: an odd sequence means a write is going on."""
+    return np.dtype([("sequence", np.uint64, (8,)), ("item", item)], align=True)
+
+
+HEADER = np.dtype(
+    [
+        ("magic", np.uint64),
+        ("schema", np.uint64),
+        ("size", np.uint64),
+        ("epoch", np.uint64),  # grows when a process is replaced
+        ("owner_pid", np.int64),
+        ("rate_hz", np.int64),
+        ("block_frames", np.int64),
+        ("reserved", np.int64),
+    ],
+    align=True,
+)
+
+SOUND_FRAMES = 1 << 19  # 4 s even at 96 kHz
+SHARED = np.dtype(
+    [
+        ("header", HEADER),
+        ("frames", ring(LIMB_FRAME, 1024), (PERFORMERS,)),
+        ("devices", triple(DEVICES)),
+        ("settings", triple(SETTINGS)),
+        ("commands", ring(COMMAND, 256), (PRODUCERS,)),
+        ("records", ring(CONTROL, 512)),
+        ("sound", ring(np.dtype((np.float32, (2,))), SOUND_FRAMES)),
+        ("snapshot", seqlock(CONTROL)),
+        ("counters", COUNTERS),
+    ],
+    align=True,
+)

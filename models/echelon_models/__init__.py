@@ -1,0 +1,1 @@
+"""The models: what their files hold, how they are made, checked and compared."""
