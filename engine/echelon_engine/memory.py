@@ -16,11 +16,6 @@ Times are nanoseconds of CLOCK_MONOTONIC when live, of sample time when offline.
 
 from __future__ import annotations
 
-import mmap
-import os
-import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -187,7 +182,7 @@ def triple(item: Any) -> np.dtype[Any]:
 
 def seqlock(item: Any) -> np.dtype[Any]:
     """Return the dtype of a seqlock: an odd sequence means a write is going on."""
-    return np.dtype([("sequence", np.uint64, (8,)), ("item", item)], align=True)
+    return np.dtype([("sequence", np.uint64, (8,)), ("item", item, (1,))], align=True)
 
 
 HEADER = np.dtype(
