@@ -1,0 +1,158 @@
+"""Every setting of the product with its type, default, range and one line of explanation: the only such place.
+
+A configuration is one `Config`, read from TOML by `config_file`. Keys are written `section.key`. What can also be
+changed while the engine plays is listed in `live`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from msgspec import Meta, Struct
+
+# Bit i of a scale: semitone i above the root belongs to it.
+SCALES: dict[str, int] = {
+    name: sum(1 << step for step in steps)
+    for name, steps in {
+        "major": (0, 2, 4, 5, 7, 9, 11),
+        "minor": (0, 2, 3, 5, 7, 8, 10),
+        "harmonic_minor": (0, 2, 3, 5, 7, 8, 11),
+        "dorian": (0, 2, 3, 5, 7, 9, 10),
+        "phrygian": (0, 1, 3, 5, 7, 8, 10),
+        "lydian": (0, 2, 4, 6, 7, 9, 11),
+        "mixolydian": (0, 2, 4, 5, 7, 9, 10),
+        "pentatonic": (0, 2, 4, 7, 9),
+        "minor_pentatonic": (0, 3, 5, 7, 10),
+        "blues": (0, 3, 5, 6, 7, 10),
+        "hirajoshi": (0, 2, 3, 7, 8),
+        "whole_tone": (0, 2, 4, 6, 8, 10),
+        "chromatic": tuple(range(12)),
+    }.items()
+}
+Scale = Literal[
+    "major",
+    "minor",
+    "harmonic_minor",
+    "dorian",
+    "phrygian",
+    "lydian",
+    "mixolydian",
+    "pentatonic",
+    "minor_pentatonic",
+    "blues",
+    "hirajoshi",
+    "whole_tone",
+    "chromatic",
+]
+assert set(get_args(Scale)) == set(SCALES)
+
+BUILT_IN = "built-in"
+
+
+def _about(text: str) -> Meta:
+    return Meta(description=text)
+
+
+class Engine(Struct, frozen=True, kw_only=True):
+    """Which engine this is."""
+
+    name: Annotated[
+        str, Meta(description="tells several engines on one machine apart", pattern=r"^[A-Za-z0-9_-]{1,32}$")
+    ] = "echelon"
+
+
+class Audio(Struct, frozen=True, kw_only=True):
+    """Where the sound goes."""
+
+    device: Annotated[str, _about("name or index from `devices`; 'default', or 'null' for no sound card")] = "default"
+    rate_hz: Annotated[Literal[44100, 48000, 88200, 96000], _about("sample rate in Hz")] = 48000
+    block: Annotated[
+        int, Meta(ge=64, le=2048, multiple_of=64, description="frames per block; smaller is quicker, larger safer")
+    ] = 512
+    priority: Annotated[
+        int, Meta(ge=0, le=95, description="real-time priority (SCHED_FIFO) asked for; 0 asks for none")
+    ] = 70
+    channels: Annotated[int, Meta(ge=2, le=32, description="output channels to open")] = 2
+    left: Annotated[int, Meta(ge=1, le=32, description="output channel that plays the left side")] = 1
+    right: Annotated[int, Meta(ge=1, le=32, description="output channel that plays the right side")] = 2
+
+
+class Motion(Struct, frozen=True, kw_only=True):
+    """Whose body plays."""
+
+    file: Annotated[str, _about("BVH or DeepMimic clip played as if live; empty: sensors, or the dancer")] = ""
+    loop: Annotated[bool, _about("play the file again when it ends")] = False
+    low_latency: Annotated[bool, _about("newest frame, extrapolated, instead of the de-jitter delay")] = False
+    delay_ms: Annotated[float, Meta(ge=0.0, le=500.0, description="de-jitter delay of live motion")] = 40.0
+    velocity_scale: Annotated[float, Meta(ge=0.1, le=20.0, description="m/s that count as a strong gesture")] = 2.0
+    idle_seconds: Annotated[float, Meta(ge=0.5, le=600.0, description="seconds without motion until it rests")] = 5.0
+    performers: Annotated[int, Meta(ge=1, le=4, description="how many bodies may send at once")] = 1
+    focus: Annotated[int, Meta(ge=0, le=3, description="which performer is heard, from 0")] = 0
+
+
+class Dancer(Struct, frozen=True, kw_only=True):
+    """The built-in performer that plays until the first sensor is heard."""
+
+    enabled: Annotated[bool, _about("dance until the first datagram arrives")] = True
+    seed: Annotated[int, Meta(ge=0, le=2**31 - 1, description="same seed, same dance")] = 1
+    tempo_bpm: Annotated[float, Meta(ge=40.0, le=180.0, description="peaks of energy a minute")] = 96.0
+
+
+class Ports(Struct, frozen=True, kw_only=True):
+    """Where sensors reach it (UDP); 0 closes a port."""
+
+    bind: Annotated[str, _about("address to listen on; phones must reach it")] = "0.0.0.0"
+    mocopi: Annotated[int, Meta(ge=0, le=65535, description="Sony mocopi, native; performer n listens n higher")] = (
+        12351
+    )
+    vmc: Annotated[int, Meta(ge=0, le=65535, description="VMC over OSC; performer n listens n higher")] = 39539
+
+
+class Instrument(Struct, frozen=True, kw_only=True):
+    """What it plays."""
+
+    root_note: Annotated[int, Meta(ge=12, le=96, description="MIDI note of the scale's first degree")] = 45
+    scale: Annotated[Scale, _about("which notes the performer's height selects")] = "minor_pentatonic"
+    snap_ratios: Annotated[bool, _about("operator ratios snap to small integer ratios")] = False
+    notes_from_motion: Annotated[bool, _about("strikes and held motion play notes")] = True
+
+
+class Clock(Struct, frozen=True, kw_only=True):
+    """The musical clock (4/4)."""
+
+    tempo_bpm: Annotated[float, Meta(ge=20.0, le=300.0, description="beats a minute")] = 110.0
+
+
+class Models(Struct, frozen=True, kw_only=True):
+    """Weights: a safetensors file, or the built-in set."""
+
+    gated: Annotated[str, _about("DELL gated: motion to the 32 parameters")] = BUILT_IN
+    coupled: Annotated[str, _about("DELL coupled: limbs to z")] = BUILT_IN
+    lim_rps: Annotated[str, _about("LIM-RPS: sensors to one latent")] = BUILT_IN
+
+
+class Output(Struct, frozen=True, kw_only=True):
+    """How loud, and what is kept."""
+
+    master_db: Annotated[float, Meta(ge=-80.0, le=6.0, description="master volume in dB")] = -6.0
+    record: Annotated[str, _about("WAV file that gets what is heard; empty: none")] = ""
+    record_format: Annotated[Literal["float32", "pcm24"], _about("sample format of the recording")] = "float32"
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """The whole configuration; `chosen` holds the keys that a person set, all others are defaults."""
+
+    engine: Engine = Engine()
+    audio: Audio = Audio()
+    motion: Motion = Motion()
+    dancer: Dancer = Dancer()
+    ports: Ports = Ports()
+    instrument: Instrument = Instrument()
+    clock: Clock = Clock()
+    models: Models = Models()
+    output: Output = Output()
+    chosen: frozenset[str] = frozenset()
+
+    def is_chosen(self, key: str) -> bool:
+        """Return whether a person set `section.key` (a default that fails may be only a warning)."""
+        return key in self.chosen

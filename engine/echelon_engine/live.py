@@ -1,0 +1,238 @@
+"""What can be changed while the engine plays (`echelon-engine set KEY VALUE`): one table onto the SETTINGS record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from echelon_engine.config import SCALES, Config
+from echelon_engine.config_file import NO, YES
+from echelon_engine.errors import UsageError, nearest
+from echelon_engine.memory import PERFORMERS, SETTINGS
+from echelon_engine.parameters import LANE, LANES, PARAMETERS
+
+# "0.5", "-6 dB", "440Hz": a number and perhaps a unit.
+NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)\s*([A-Za-z/]*)\s*")
+NOTE = re.compile(r"([A-Ga-g])([#b]?)(-?\d)")
+NOTE_STEPS = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """One key: the field of SETTINGS it moves, its unit, range and explanation; `kind` is flag, number, whole, scale,
+    note, channel or count."""
+
+    key: str
+    field: str
+    kind: str
+    about: str
+    unit: str = ""
+    low: float = 0.0
+    high: float = 0.0
+    config: str = ""  # the configuration key its start value comes from
+
+    @property
+    def rule(self) -> str:
+        """What is allowed, as a sentence part."""
+        match self.kind:
+            case "flag":
+                return "on or off"
+            case "scale":
+                return "one of " + ", ".join(SCALES)
+            case "note":
+                return f"a MIDI note from {self.low:g} to {self.high:g}, or a name like A2"
+            case "count":
+                return "now (or no value)"
+            case "number":
+                return f"a number from {self.low:g} to {self.high:g}" + (f" {self.unit}" if self.unit else "")
+        return f"a whole number from {self.low:g} to {self.high:g}"
+
+
+LIVE: dict[str, Live] = {
+    row.key: row
+    for row in (
+        Live("master", "master_db", "number", "master volume", "dB", -80.0, 6.0, "output.master_db"),
+        Live("mute", "mute", "flag", "silence, ramped; everything goes on underneath"),
+        Live("freeze", "freeze", "flag", "hold the body as it is"),
+        Live("panic", "panic", "count", "all sound off at once"),
+        Live("low_latency", "low_latency", "flag", "newest motion, extrapolated", config="motion.low_latency"),
+        Live("delay_ms", "motion_delay_ms", "number", "de-jitter delay of motion", "ms", 0.0, 500.0, "motion.delay_ms"),
+        Live("test_tone", "test_tone", "flag", "a 440 Hz tone instead of the instrument"),
+        Live("tempo", "tempo_bpm", "number", "tempo of the musical clock", "bpm", 20.0, 300.0, "clock.tempo_bpm"),
+        Live("scale", "scale", "scale", "which notes the performer selects", config="instrument.scale"),
+        Live("root", "root_note", "note", "first degree of the scale", "", 12, 96, "instrument.root_note"),
+        Live("notes", "notes_from_motion", "flag", "motion plays notes", config="instrument.notes_from_motion"),
+        Live("snap_ratios", "snap_ratios", "flag", "snap operator ratios", config="instrument.snap_ratios"),
+        Live(
+            "velocity_scale", "velocity_scale", "number", "a strong gesture", "m/s", 0.1, 20.0, "motion.velocity_scale"
+        ),
+        Live(
+            "idle_seconds", "idle_seconds", "number", "rest after this long still", "s", 0.5, 600, "motion.idle_seconds"
+        ),
+        Live("focus", "focus", "whole", "which performer is heard, from 0", "", 0, PERFORMERS - 1, "motion.focus"),
+        Live("route.left", "route", "channel", "output channel of the left side", "", 1, 32, "audio.left"),
+        Live("route.right", "route", "channel", "output channel of the right side", "", 1, 32, "audio.right"),
+    )
+}
+LANE_PREFIX = "lane."
+LANE_ABOUT = "take a lane of the 32 parameters over (0..1, or a value with its unit), `off` lets it glide back"
+
+
+def keys() -> list[str]:
+    """Return every settable key: the table's, then one `lane.<name>` for each parameter."""
+    return [*LIVE, *(f"{LANE_PREFIX}{name}" for name in LANE)]
+
+
+def initial_settings(config: Config) -> Any:
+    """Return the settings an engine with this configuration starts with: SETTINGS, shape (1,), as rings take it."""
+    settings = np.zeros(1, SETTINGS)
+    for row in LIVE.values():
+        if row.config:
+            section, _, name = row.config.partition(".")
+            _store(settings[0], row, getattr(getattr(config, section), name))
+    return settings
+
+
+def apply(settings: Any, key: str, text: str) -> str:
+    """Change `settings` (one SETTINGS record) as `set KEY TEXT` asks and return the effective value for people.
+
+    Raises `UsageError` for an unknown key (with the nearest) or a value out of its rule; `settings` is then unchanged.
+    """
+    if key.startswith(LANE_PREFIX):
+        return _apply_lane(settings, key[len(LANE_PREFIX) :], text)
+    row = LIVE.get(key)
+    if row is None:
+        raise UsageError(key, "no such live setting", nearest(key, keys()) or f"settable are {', '.join(LIVE)}, lane.*")
+    _store(settings, row, _PARSE[row.kind](row, text))
+    return shown(settings, key)
+
+
+def shown(settings: Any, key: str) -> str:
+    """Return the value of a live key for people, with its unit."""
+    if key.startswith(LANE_PREFIX):
+        lane = _lane(key[len(LANE_PREFIX) :])
+        if not settings["override_on"][lane]:
+            return "off"
+        position, row = float(settings["override"][lane]), PARAMETERS[lane]
+        return f"{position:.3f} ({row.value(position):.4g}{' ' + row.unit if row.unit else ''})"
+    live = LIVE[key]
+    match live.kind:
+        case "flag":
+            return "on" if settings[live.field] else "off"
+        case "channel":
+            return str(int(settings["route"][_side(live)]) + 1)
+        case "scale":
+            mask = int(settings["scale"])
+            return next((name for name, bits in SCALES.items() if bits == mask), f"{mask:#x}")
+        case "number":
+            return f"{float(settings[live.field]):.6g}" + (f" {live.unit}" if live.unit else "")
+    return str(int(settings[live.field]))
+
+
+def _side(row: Live) -> int:
+    return 0 if row.key.endswith("left") else 1
+
+
+def _store(settings: Any, row: Live, value: Any) -> None:
+    if row.kind == "channel":
+        settings["route"][_side(row)] = int(value) - 1  # people count from 1, the callback from 0
+    elif row.kind == "count":
+        settings[row.field] += 1
+    elif row.kind == "scale":
+        settings[row.field] = SCALES[value]
+    else:
+        settings[row.field] = value
+
+
+def _wrong(row: Live, text: str, remedy: str = "") -> UsageError:
+    return UsageError(f"{row.key} = {text!r}", f"must be {row.rule}", remedy or row.about)
+
+
+def _flag(row: Live, text: str) -> bool:
+    if text.lower() not in (*YES, *NO):
+        raise _wrong(row, text)
+    return text.lower() in YES
+
+
+def _number(row: Live, text: str) -> float:
+    match = NUMBER.fullmatch(text)
+    if match is None or match[2].lower() not in ("", row.unit.lower()):
+        raise _wrong(row, text)
+    value = float(match[1])
+    if not row.low <= value <= row.high:
+        raise _wrong(row, text)
+    return value
+
+
+def _whole(row: Live, text: str) -> int:
+    value = _number(row, text)
+    if value != int(value):
+        raise _wrong(row, text)
+    return int(value)
+
+
+def _scale(row: Live, text: str) -> str:
+    name = text.lower().replace(" ", "_").replace("-", "_")
+    if name not in SCALES:
+        raise _wrong(row, text, nearest(name, SCALES))
+    return name
+
+
+def _note(row: Live, text: str) -> int:
+    """Accept a MIDI number or a name; C4 is 60."""
+    if match := NOTE.fullmatch(text):
+        accidental = {"#": 1, "b": -1, "": 0}[match[2]]
+        text = str(NOTE_STEPS[match[1].lower()] + accidental + 12 * (int(match[3]) + 1))
+    return _whole(row, text)
+
+
+def _count(row: Live, text: str) -> int:
+    if text.lower() not in ("", "now", *YES):
+        raise _wrong(row, text)
+    return 1
+
+
+_PARSE: dict[str, Callable[[Live, str], Any]] = {
+    "flag": _flag,
+    "number": _number,
+    "whole": _whole,
+    "channel": _whole,
+    "scale": _scale,
+    "note": _note,
+    "count": _count,
+}
+
+
+def _lane(name: str) -> int:
+    if name in LANE:
+        return LANE[name]
+    if name.isascii() and name.isdigit() and int(name[:4]) < LANES:
+        return int(name[:4])
+    hint = nearest(name, LANE)
+    raise UsageError(f"{LANE_PREFIX}{name}", "no such lane", hint or f"lanes are 0 to {LANES - 1}, or names like gain")
+
+
+def _apply_lane(settings: Any, name: str, text: str) -> str:
+    lane = _lane(name)
+    row = PARAMETERS[lane]
+    if text.lower() in ("off", "release"):
+        settings["override_on"][lane] = 0
+        return "off"
+    match = NUMBER.fullmatch(text)
+    unit = match[2] if match else ""
+    physical = match is not None and unit != "" and unit.lower() == row.unit.lower()
+    low, high = (row.low, row.high) if physical else (0.0, 1.0)
+    if match is None or (unit and not physical) or not low <= float(match[1]) <= high:
+        value = f" or {row.low:g} {row.unit} to {row.high:g} {row.unit}" if row.unit else ""
+        raise UsageError(
+            f"{LANE_PREFIX}{row.name} = {text!r}",
+            f"must be a position from 0 to 1{value}, or off",
+            row.about,
+        )
+    settings["override"][lane] = row.position(float(match[1])) if physical else float(match[1])
+    settings["override_on"][lane] = 1
+    return shown(settings, LANE_PREFIX + row.name)
