@@ -1,1 +1,1 @@
-"""One module per subcommand, imported only when it is called."""
+"""One module per command; the table is `cli.COMMANDS`. Heavy imports stand inside the functions."""
