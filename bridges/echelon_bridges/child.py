@@ -1,0 +1,62 @@
+"""What a process under the supervisor does: takes its configuration, says what happens, leaves when told or orphaned.
+
+config, ended = begin()             # reads the configuration, from now on watches the supervisor
+say("ready", device="null")
+ended.wait()                        # set by SIGTERM, or when the supervisor is gone
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+from echelon_engine.config import Config
+from echelon_engine.config_file import from_json
+
+ORPHAN_GRACE_S = 1.2  # from the supervisor's death until the process is ended even if its body does not leave
+LINE_BYTES = 4096  # a pipe takes a line up to this size whole or not at all
+
+
+def say(event: str, **fields: Any) -> None:
+    """Report one event to the supervisor. Never blocks: an event that the pipe cannot take now is dropped."""
+    line = json.dumps({"event": event, **fields}, default=str) + "\n"
+    if len(line) > LINE_BYTES:
+        line = json.dumps({"event": event, "text": str(fields)[: LINE_BYTES // 8]}) + "\n"
+    with contextlib.suppress(BlockingIOError, BrokenPipeError):
+        os.write(1, line.encode())
+
+
+def begin() -> tuple[Config, threading.Event]:
+    """Return the configuration, read from the first line of standard input, and the event that says "leave".
+
+    Call it first and from the main thread: it leaves Ctrl-C to the supervisor and takes SIGTERM as the word to go.
+    Ends the process when the supervisor is gone already.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.set_blocking(1, False)
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        part = os.read(0, 65536)
+        if not part:
+            sys.exit(1)
+        line += part
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    threading.Thread(target=_watch, args=(ended,), name="supervisor-watch", daemon=True).start()
+    return from_json(bytes(line)), ended
+
+
+def _watch(ended: threading.Event) -> None:
+    """Wait until the supervisor's end of standard input closes, then leave: by force if the body does not."""
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    ended.set()
+    time.sleep(ORPHAN_GRACE_S)
+    os._exit(1)
