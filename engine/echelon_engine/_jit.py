@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import numba
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -36,9 +38,7 @@ def cache_root() -> Path:
 
 
 CACHE_DIR = cache_root() / source_hash()
-os.environ["NUMBA_CACHE_DIR"] = str(CACHE_DIR)
-
-import numba  # noqa: E402 - the cache folder has to be set before Numba reads it
+numba.config.CACHE_DIR = str(CACHE_DIR)  # read whenever a function is decorated
 
 # Reductions may be reordered into SIMD lanes and products fused; NaN and infinity keep their meaning,
 # because the guards against them must survive the optimiser.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import echelon_engine._jit  # noqa: F401 - sets the cache folder before Numba is imported
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import sys
@@ -11,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from echelon_engine.errors import UserError
 from echelon_engine.memory import MAGIC, SCHEMA, SHARED
 
 
-class BlockError(Exception):
-    """A shared block that cannot be made or must not be used; the message says which, why and what to do."""
+class BlockError(UserError):
+    """A shared block that cannot be made or must not be used."""
 
 
 def folder() -> Path:
@@ -54,16 +56,18 @@ class SharedBlock:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError as error:
-            raise BlockError(f"{path}: cannot make the shared block ({error.strerror}); free {path.parent}") from None
+            raise BlockError(
+                str(path), f"cannot make the shared block ({error.strerror})", f"free {path.parent}"
+            ) from None
         try:
-            os.posix_fallocate(descriptor, 0, SHARED.itemsize) if hasattr(os, "posix_fallocate") else os.ftruncate(
-                descriptor, SHARED.itemsize
-            )
+            os.ftruncate(descriptor, SHARED.itemsize)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(descriptor, 0, SHARED.itemsize)  # full memory shows here, not as a crash later
             mapping = mmap.mmap(descriptor, SHARED.itemsize)
         except OSError as error:
             path.unlink(missing_ok=True)
-            need = SHARED.itemsize // 1024
-            raise BlockError(f"{path}: the shared block needs {need} KiB ({error.strerror}); free {path.parent}") from None
+            rule = f"the shared block needs {SHARED.itemsize // 1024} KiB ({error.strerror})"
+            raise BlockError(str(path), rule, f"free {path.parent}") from None
         finally:
             os.close(descriptor)
         block = cls(path, mapping)
@@ -77,13 +81,12 @@ class SharedBlock:
         try:
             descriptor = os.open(path, os.O_RDWR)
         except OSError:
-            raise BlockError(f"no engine called {name!r} is running; start one with: echelon-engine run") from None
+            raise BlockError(f"engine {name!r}", "is not running", "start one with: echelon-engine run") from None
         try:
             size = os.fstat(descriptor).st_size
             if size != SHARED.itemsize:
-                raise BlockError(
-                    f"{path}: {size} bytes, this version's block has {SHARED.itemsize}; stop the engine that made it"
-                )
+                rule = f"{size} bytes, this version's block has {SHARED.itemsize}"
+                raise BlockError(str(path), rule, "stop the engine that made it")
             mapping = mmap.mmap(descriptor, SHARED.itemsize)
         finally:
             os.close(descriptor)
@@ -92,20 +95,20 @@ class SharedBlock:
         magic, schema = int(header["magic"]), int(header["schema"])
         if magic != MAGIC:
             block.close()
-            raise BlockError(f"{path}: not a block of this engine (magic {magic:#x}); remove the file")
+            raise BlockError(str(path), f"not a block of this engine (magic {magic:#x})", "remove the file")
         if schema != SCHEMA:
             block.close()
-            raise BlockError(f"{path}: schema {schema}, this version speaks {SCHEMA}; stop the engine that made it")
+            raise BlockError(
+                str(path), f"schema {schema}, this version speaks {SCHEMA}", "stop the engine that made it"
+            )
         return block
 
     def close(self) -> None:
         """Unmap. References to `shared` must be gone; if some are left, the mapping goes with the last of them."""
         self.shared = None
         del self._array
-        try:
+        with contextlib.suppress(BufferError):
             self._mapping.close()
-        except BufferError:
-            pass
 
     def unlink(self) -> None:
         """Remove the file; processes that have it mapped keep their mapping."""

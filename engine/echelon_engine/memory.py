@@ -60,6 +60,7 @@ SETTINGS = np.dtype(
         ("freeze", np.uint8),  # hold the body as it is
         ("low_latency", np.uint8),  # newest frame, extrapolated, instead of the de-jitter delay
         ("test_tone", np.uint8),
+        ("record", np.uint8),  # copy what is heard to the sound ring
         ("snap_ratios", np.uint8),  # operator ratios snap to small integer ratios
         ("notes_from_motion", np.uint8),  # strikes and held motion play notes
         ("focus", np.int32),  # which performer is heard
@@ -153,7 +154,7 @@ COUNTERS = np.dtype(
 
 
 def ring(item: Any, capacity: int) -> np.dtype[Any]:
-    """Return the dtype of an SPSC ring of `capacity` (a power of two) items; head and tail on cache lines of their own."""
+    """Return the dtype of an SPSC ring of `capacity` (a power of two) items; each counter has its own cache line."""
     if capacity & (capacity - 1):
         raise ValueError(f"ring of {capacity}: capacity must be a power of two")
     return np.dtype(
@@ -194,7 +195,7 @@ HEADER = np.dtype(
         ("owner_pid", np.int64),
         ("rate_hz", np.int64),
         ("block_frames", np.int64),
-        ("reserved", np.int64),
+        ("live_seen", np.int64),  # 1 once a real datagram was heard: the dancer never comes back
     ],
     align=True,
 )

@@ -9,7 +9,6 @@ import platform
 import sys
 from typing import Any
 
-import echelon_engine._jit  # noqa: F401 - sets the cache folder before Numba is imported
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils

@@ -50,8 +50,8 @@ class Parameter:
 
 def _table() -> tuple[Parameter, ...]:
     rows: list[tuple[str, str, float, float, Curve, bool, str]] = [
-        *((f"ratio_{n}", "", 0.25, 16.0, "log", False, f"frequency ratio of operator {n} to the note") for n in (1, 2, 3, 4)),
-        *((f"index_{n}", "rad", 0.0, 8.0, "square", False, f"phase-modulation index of operator {n}") for n in (1, 2, 3, 4)),
+        *((f"ratio_{n}", "", 0.25, 16.0, "log", False, f"frequency ratio of operator {n}") for n in range(1, 5)),
+        *((f"index_{n}", "rad", 0.0, 8.0, "square", False, f"modulation index of operator {n}") for n in range(1, 5)),
         ("amp_attack", "s", 0.001, 2.0, "log", True, "amplitude attack"),
         ("amp_decay", "s", 0.005, 4.0, "log", True, "amplitude decay"),
         ("amp_sustain", "", 0.0, 1.0, "linear", True, "amplitude sustain level"),

@@ -105,6 +105,12 @@ def take(items: Any, triple: Any) -> bool:
     return True
 
 
+def newest(triple: Any) -> Any:
+    """Return a copy of the newest value of a triple buffer, taken before or not, while its reader is not running."""
+    waiting = int(triple["middle"][0])
+    return triple["slot"][waiting & 3 if waiting & FRESH else int(triple["front"][0])].copy()
+
+
 @kernel
 def write_snapshot(lock: Any, items: Any) -> None:
     """Replace the value under a seqlock by `items[0]`; wait-free, one writer.

@@ -1,0 +1,112 @@
+"""The audio process: opens the device, hands it the native callback, then sleeps. Nothing else runs here."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+from typing import Any
+
+from echelon_bridges.child import begin, say
+from echelon_bridges.devices import Device, find_device, import_sounddevice, quiet_stderr
+from echelon_engine.block import SharedBlock
+from echelon_engine.config import Config
+from echelon_engine.errors import EXIT_USAGE, UserError
+
+FIRST_BLOCK_S = 2.0
+WATCH_S = 0.1
+
+
+def load_engine(block: SharedBlock, config: Config) -> Any:
+    """Compile or load the callback, load the weights, and return a ready ENGINE record."""
+    from echelon_engine._jit import CACHE_DIR
+
+    if not any(CACHE_DIR.glob("*/*.nbi")):
+        say("compiling", what="the callback and its kernels, once for this version: about half a minute")
+    from echelon_engine.rings import newest
+    from echelon_engine.state import new_engine
+    from echelon_models.weights import load_all
+
+    return new_engine(
+        block.shared,
+        newest(block.shared["settings"]),
+        load_all(config.models),
+        rate_hz=config.audio.rate_hz,
+        block_frames=config.audio.block,
+        channels=config.audio.channels,
+    )
+
+
+def open_driver(config: Config, device: Device, engine: Any) -> Any:
+    """Return a driver for `device`; raises `UserError` when it refuses rate, block or channels."""
+    from echelon_engine.drivers import NullDriver, PortAudioDriver
+
+    if device.index is None:
+        return NullDriver(engine)
+    sounddevice = import_sounddevice()
+    audio = config.audio
+    try:
+        with quiet_stderr():
+            return PortAudioDriver(device.index, engine, audio.rate_hz, audio.block, audio.channels)
+    except sounddevice.PortAudioError as error:
+        raise UserError(
+            f"device {device.name!r}",
+            f"refuses {audio.rate_hz} Hz, {audio.channels} channels ({error.args[0]})",
+            f"it offers {device.about}, {device.channels} channels: set audio.rate_hz and audio.channels",
+        ) from None
+
+
+def play(name: str, config: Config, ended: Any) -> None:
+    """Run the engine `name` until `ended` is set."""
+    from echelon_engine.drivers import ask_for_priority
+
+    block = SharedBlock.attach(name)
+    device = find_device(config.audio.device)
+    if device.index is None and config.audio.device != "null":
+        say("notice", text="no sound card found: playing to the null device; record with --record FILE.wav to listen")
+    engine = load_engine(block, config)
+    counters = block.shared["counters"]
+    counters["thread_id"] = 0
+    driver = open_driver(config, device, engine)
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    driver.start()
+    deadline = time.monotonic() + FIRST_BLOCK_S
+    while counters["thread_id"] == 0 and time.monotonic() < deadline:
+        time.sleep(0.002)
+    if counters["thread_id"] == 0:
+        driver.stop()
+        raise UserError(f"device {device.name!r}", "never asked for sound", "see `echelon-engine doctor`")
+    if refused := ask_for_priority(int(counters["thread_id"]), config.audio.priority):
+        say("notice", text=refused)
+    say(
+        "ready",
+        device=device.name,
+        host_api=device.host_api,
+        rate_hz=config.audio.rate_hz,
+        block=config.audio.block,
+        latency_ms=round(1000 * driver.latency_s, 2),
+    )
+    while not ended.wait(WATCH_S):
+        if not driver.active:
+            raise UserError(f"device {device.name!r}", "stopped asking for sound", "the audio process starts again")
+    driver.stop()
+
+
+def main() -> int:
+    """Entry point: `python -m echelon_bridges.audio_process --name NAME`, configuration on standard input."""
+    config, ended = begin()
+    try:
+        play(sys.argv[sys.argv.index("--name") + 1], config, ended)
+    except UserError as error:
+        say("error", text=str(error))
+        return EXIT_USAGE if error.value.startswith(("device", "PortAudio")) else error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # the driver is stopped; nothing of the interpreter's shutdown may touch the audio libraries

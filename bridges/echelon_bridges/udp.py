@@ -1,0 +1,110 @@
+"""UDP sockets of sensors: drained in bounded turns, each source kept to its budget before anything is parsed."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from dataclasses import dataclass, field
+
+from echelon_engine.errors import UserError
+
+RECEIVE_BYTES = 1 << 16
+KERNEL_BUFFER_BYTES = 1 << 19
+TURN_DATAGRAMS = 128  # drained at most before others get their turn
+BUDGET_HZ = 4000.0  # datagrams a second that one source may send: a bone a message at 120 Hz, and more
+BUDGET_BURST = 1000.0
+SOURCES = 64
+
+
+@dataclass(slots=True)
+class Budget:
+    """A token bucket of datagrams."""
+
+    tokens: float = BUDGET_BURST
+    filled_ns: int = 0
+
+    def spend(self, now_ns: int) -> bool:
+        """Take one token if there is one."""
+        self.tokens = min(self.tokens + (now_ns - self.filled_ns) * 1e-9 * BUDGET_HZ, BUDGET_BURST)
+        self.filled_ns = now_ns
+        if self.tokens < 1.0:
+            return False
+        self.tokens -= 1.0
+        return True
+
+
+@dataclass(slots=True)
+class PortCounts:
+    """What arrived on one port."""
+
+    datagrams: int = 0
+    over_budget: int = 0
+    sources_refused: int = 0
+
+
+@dataclass(slots=True)
+class UdpPort:
+    """One bound socket. `drain` yields (datagram, source address, arrival_ns)."""
+
+    socket: socket.socket
+    address: tuple[str, int]
+    counts: PortCounts = field(default_factory=PortCounts)
+    _budgets: dict[str, Budget] = field(default_factory=dict)
+
+    def drain(self, now_ns: int) -> list[tuple[bytes, str]]:
+        """Return the waiting datagrams of sources within their budget, at most TURN_DATAGRAMS of them.
+
+        Budgets go by the sender's address alone: its port changes with every restart of an app.
+        """
+        received: list[tuple[bytes, str]] = []
+        for _ in range(TURN_DATAGRAMS):
+            try:
+                data, source = self.socket.recvfrom(RECEIVE_BYTES)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:
+                continue  # an ICMP error of an earlier answer; nothing was received
+            self.counts.datagrams += 1
+            host = source[0]
+            budget = self._budgets.get(host)
+            if budget is None:
+                if len(self._budgets) >= SOURCES:
+                    self.counts.sources_refused += 1
+                    continue
+                budget = self._budgets[host] = Budget(filled_ns=now_ns)
+            if budget.spend(now_ns):
+                received.append((data, host))
+            else:
+                self.counts.over_budget += 1
+        return received
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.socket.close()
+
+
+def bind(host: str, port: int) -> UdpPort:
+    """Bind a non-blocking UDP socket; raises `UserError` that names the port and what to do."""
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        made.setblocking(False)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BUFFER_BYTES)
+        made.bind((host, port))
+    except OSError as error:
+        made.close()
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(f"UDP port {port}", "is in use by another program", "stop it, or choose another") from None
+        raise UserError(f"UDP {host}:{port}", f"cannot be bound ({error.strerror})", "set ports.bind") from None
+    return UdpPort(made, made.getsockname())
+
+
+def local_addresses() -> list[str]:
+    """Return the IPv4 addresses that a phone could type in, without loopback; may be empty. Sends nothing."""
+    found: list[str] = []
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(("192.0.2.1", 9))  # a documentation address: only asks the routing table
+            found.append(probe.getsockname()[0])
+    except OSError:
+        pass
+    return [address for address in found if not address.startswith("127.")]

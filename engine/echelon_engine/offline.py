@@ -1,0 +1,80 @@
+"""The second shell around `process`: as fast as it can, from limb frames to samples and control records.
+
+Time is sample time: sample 0 is at 0 ns, limb frames are stamped from there. The same input gives the same bytes on
+one machine, whatever the block size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelon_engine import rings
+from echelon_engine.block import new_shared
+from echelon_engine.clock import NS
+from echelon_engine.memory import CONTROL, LIMB_FRAME
+from echelon_engine.process import process
+from echelon_engine.state import Weights, new_engine
+
+AHEAD_NS = NS  # limb frames are in the ring this long before they are due
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """What a render gives: `sound` float32 (samples, 2), and `records` of memory.CONTROL, one a control frame."""
+
+    sound: NDArray[np.float32]
+    records: NDArray[Any]
+    counters: Any
+
+
+def render(
+    frames: NDArray[Any],
+    seconds: float,
+    settings: Any,
+    weights: Weights,
+    *,
+    rate_hz: int = 48000,
+    block_frames: int = 512,
+    commands: NDArray[Any] | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Rendering:
+    """Play limb frames (memory.LIMB_FRAME, times rising from about 0) for `seconds` and return what was heard.
+
+    `settings` is a memory.SETTINGS record; `commands` (memory.COMMAND) are notes with their times. `progress` is
+    called with the share done, about twenty times.
+    """
+    shared = new_shared(rate_hz, block_frames)
+    engine = new_engine(shared, settings, weights, rate_hz=rate_hz, block_frames=block_frames)
+    samples = round(seconds * rate_hz)
+    sound = np.zeros((samples, 2), np.float32)
+    out = np.zeros((block_frames, 2), np.float32)
+    records = np.zeros(samples * 60 // rate_hz + 2, CONTROL)
+    record = np.zeros(1, CONTROL)
+    ordered = np.ascontiguousarray(frames, LIMB_FRAME)
+    fed = taken = 0
+    next_report = 0
+    for command in range(0 if commands is None else len(commands)):
+        assert commands is not None
+        rings.push(shared["commands"][1], commands[command : command + 1])
+    for start in range(0, samples, block_frames):
+        horizon_ns = (start + block_frames) * NS // rate_hz + AHEAD_NS
+        while fed < len(ordered) and ordered["time_ns"][fed] <= horizon_ns:
+            if not rings.push(shared["frames"][0], ordered[fed : fed + 1]):
+                break
+            fed += 1
+        process(out, engine, shared)
+        n = min(block_frames, samples - start)
+        sound[start : start + n] = out[:n]
+        while rings.pop(record, shared["records"]):
+            if taken < len(records):
+                records[taken] = record[0]
+                taken += 1
+        if progress is not None and start >= next_report:
+            progress(start / samples)
+            next_report = start + samples // 20
+    return Rendering(sound, records[:taken], shared["counters"])

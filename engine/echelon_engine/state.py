@@ -1,0 +1,129 @@
+"""Everything the callback remembers between blocks: one record, made of the records its kernels define."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from echelon_engine.clock import CLOCK, SEGMENT_FRAMES
+from echelon_engine.kernels import instrument, output
+from echelon_engine.kernels.commitment import COMMITMENT
+from echelon_engine.kernels.dell_coupled import STATE as COUPLED_STATE
+from echelon_engine.kernels.dell_coupled import WEIGHTS as COUPLED_WEIGHTS
+from echelon_engine.kernels.dell_gated import STATE as GATED_STATE
+from echelon_engine.kernels.dell_gated import WEIGHTS as GATED_WEIGHTS
+from echelon_engine.kernels.instrument import INSTRUMENT
+from echelon_engine.kernels.latent import LATENT
+from echelon_engine.kernels.lim_rps import STATE as LIM_STATE
+from echelon_engine.kernels.lim_rps import WEIGHTS as LIM_WEIGHTS
+from echelon_engine.kernels.machine import MACHINE
+from echelon_engine.kernels.motion import MOTION
+from echelon_engine.kernels.notes import NOTES
+from echelon_engine.kernels.output import OUTPUT
+from echelon_engine.memory import COMMAND, CONTROL, DEVICES, LATENT_STATE_NAMES, LIMB_FRAME, SETTINGS
+from echelon_engine.parameters import LANES
+from echelon_engine.schedule import PENDING, PENDING_NOTES
+
+MAX_BLOCK = 2048
+MAX_CHANNELS = 32
+
+ENGINE = np.dtype(
+    [
+        # set once, before the first block
+        ("shared_address", np.uintp),
+        ("channels", np.int64),
+        ("block_frames", np.int64),
+        ("stop", np.uint64, (8,)),  # [0] 1 asks the null driver to end
+        # the two shells around process()
+        ("started", np.int64),
+        ("first_block_ns", np.int64),
+        ("block_begin_ns", np.int64),
+        ("dac_offset_ns", np.int64),
+        # control path
+        ("clock", CLOCK),
+        ("motion", MOTION),
+        ("commitment", COMMITMENT),
+        ("machine", MACHINE),
+        ("lim_rps", LIM_STATE),
+        ("coupled", COUPLED_STATE),
+        ("gated", GATED_STATE),
+        ("latent", LATENT),
+        ("notes", NOTES),
+        ("performer", np.int64),  # whose ring is being read
+        ("e", np.float32, (96,)),
+        ("z_lim", np.float32, (96,)),
+        ("z", np.float32, (32,)),
+        ("coupled_frame", np.int64),
+        ("y", np.float32, (LANES,)),
+        ("last_y", np.float32, (LANES,)),
+        ("latent25", np.float32, (len(LATENT_STATE_NAMES),)),
+        ("position", np.float32, (LANES,)),
+        ("values", np.float32, (LANES,)),
+        ("pending", PENDING, (PENDING_NOTES,)),
+        ("next_note", np.int64),  # sample of the earliest pending note, -1 without one
+        ("recentre", np.int64),
+        ("panic", np.uint32),
+        ("onsets", np.int64),
+        # one record of each kind that travels
+        ("settings", SETTINGS, (1,)),
+        ("command", COMMAND, (1,)),
+        ("frame", LIMB_FRAME, (1,)),
+        ("devices", DEVICES, (1,)),
+        ("control", CONTROL, (1,)),
+        # audio path
+        ("instrument", INSTRUMENT),
+        ("output", OUTPUT),
+        ("bus", np.float32, (SEGMENT_FRAMES, 2)),
+        ("segment", np.float32, (SEGMENT_FRAMES, 2)),
+        ("null_out", np.float32, (MAX_BLOCK * MAX_CHANNELS,)),
+        # models: read only while playing
+        ("lim_rps_weights", LIM_WEIGHTS),
+        ("coupled_weights", COUPLED_WEIGHTS),
+        ("gated_weights", GATED_WEIGHTS),
+    ],
+    align=True,
+)
+
+
+def aligned_zeros(dtype: np.dtype[Any], boundary: int = 64) -> Any:
+    """Return one zeroed record whose address is a multiple of `boundary` bytes; its pages are touched."""
+    raw = np.zeros(dtype.itemsize + boundary, np.uint8)
+    raw.fill(0)  # touch the pages now, not in the first block
+    offset = -raw.ctypes.data % boundary
+    return raw[offset : offset + dtype.itemsize].view(dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The three models as records of their kernels' WEIGHTS dtypes."""
+
+    gated: Any
+    coupled: Any
+    lim_rps: Any
+
+
+def new_engine(
+    shared: Any, settings: Any, weights: Weights, *, rate_hz: int, block_frames: int = 512, channels: int = 2
+) -> Any:
+    """Return a ready ENGINE record: weights copied in, settings taken, first control frame due at sample 0.
+
+    `settings` is a memory.SETTINGS record; live ones replace it as they arrive in `shared`. The caller keeps both
+    records alive while anything calls `process`.
+    """
+    engine = aligned_zeros(ENGINE)[0]
+    engine["shared_address"] = shared.__array_interface__["data"][0]
+    engine["channels"] = channels
+    engine["block_frames"] = block_frames
+    engine["next_note"] = -1
+    engine["clock"]["rate_hz"] = rate_hz
+    engine["settings"][0] = settings
+    engine["panic"] = settings["panic"]
+    engine["gated_weights"] = weights.gated
+    engine["coupled_weights"] = weights.coupled
+    engine["lim_rps_weights"] = weights.lim_rps
+    engine["position"] = 0.5
+    instrument.init(engine["instrument"], float(rate_hz))
+    output.init(engine["output"], float(rate_hz))
+    return engine

@@ -1,0 +1,122 @@
+"""One process(): the same bytes whatever the block, notes on their sample, nothing allocated, nothing non-finite."""
+
+import numba
+import numpy as np
+import pytest
+from numba.core.runtime import _nrt_python, rtsys
+
+from echelon_engine import _jit, callback, offline, process
+from echelon_engine.block import new_shared
+from echelon_engine.memory import COMMAND, CONTROL, NOTE_ON
+from echelon_engine.state import new_engine
+
+ALLOCATION = ("NRT_MemInfo_alloc", "NRT_Allocate", "NRT_MemInfo_new", "NRT_Reallocate", "PyErr", "numba_gil_ensure")
+
+
+def digest(rendering: offline.Rendering) -> bytes:
+    """Return all bytes of a rendering."""
+    return rendering.sound.tobytes() + rendering.records["y"].tobytes() + rendering.records["latent"].tobytes()
+
+
+def test_output_is_bit_identical_for_every_block_size(dance, settings, weights) -> None:
+    """Blocks of 64, 512 and 2048 frames give the same samples and the same control records."""
+    renderings = [
+        offline.render(dance, 6.0, settings[0], weights, block_frames=block) for block in (64, 512, 2048)
+    ]
+    assert np.abs(renderings[0].sound).max() > 0.01
+    assert digest(renderings[0]) == digest(renderings[1]) == digest(renderings[2])
+
+
+@pytest.mark.parametrize("rate_hz", [44100, 96000])
+def test_other_rates_are_block_independent_too(dance, settings, weights, rate_hz) -> None:
+    """At 44.1 and 96 kHz, where control frames fall between the cuts, blocks of 64 and 1024 agree."""
+    first = offline.render(dance, 2.0, settings[0], weights, rate_hz=rate_hz, block_frames=64)
+    second = offline.render(dance, 2.0, settings[0], weights, rate_hz=rate_hz, block_frames=1024)
+    assert digest(first) == digest(second)
+
+
+def test_two_renders_are_byte_identical(dance, settings, weights) -> None:
+    """Rendering again gives the same bytes."""
+    assert digest(offline.render(dance, 3.0, settings[0], weights)) == digest(
+        offline.render(dance, 3.0, settings[0], weights)
+    )
+
+
+def test_a_note_starts_on_its_sample(settings, weights) -> None:
+    """A note stamped between control frames is silent before its sample and sounds right after it."""
+    settings["notes_from_motion"] = 0
+    command = np.zeros(1, COMMAND)
+    sample = 12_345
+    command["kind"], command["key"], command["value"] = NOTE_ON, 99, (60.0, 0.9, 0.0, 0.0)
+    command["time_ns"] = round(sample * 1e9 / 48000)
+    none = np.zeros(0, dtype="i1")
+    sound = []
+    for block in (64, 512):
+        rendering = offline.render(
+            np.zeros(0, dtype=offline.LIMB_FRAME), 0.6, settings[0], weights, block_frames=block, commands=command
+        )
+        sound.append(rendering.sound)
+    assert none.size == 0
+    assert np.array_equal(sound[0], sound[1])
+
+
+def test_the_clock_counts_frames_beats_and_bars(dance, settings, weights) -> None:
+    """Control frames come 60 a second at floor(k rate / 60); at 120 bpm a bar lasts two seconds."""
+    settings["tempo_bpm"] = 120.0
+    records = offline.render(dance, 5.0, settings[0], weights, rate_hz=44100).records
+    assert (records["frame"] == np.arange(len(records))).all()
+    assert (records["sample"] == records["frame"] * 44100 // 60).all()
+    assert np.allclose(records["beat"], records["frame"] / 30.0)
+    assert (records["bar"] == (records["beat"] // 4)).all()
+
+
+def fresh(function, *, cached: bool = False):
+    """Compile an uncached copy of a kernel, so that its code can be inspected."""
+    return numba.njit(**{**_jit.OPTIONS, "cache": cached})(function.py_func)
+
+
+def test_the_callback_contains_no_allocation_and_no_interpreter() -> None:
+    """The optimised code of both native shells, callees included, calls no allocator and raises nothing."""
+    for shell, signature in (
+        (callback.portaudio_callback, callback.PORTAUDIO_SIGNATURE),
+        (callback.null_thread, numba.types.voidptr(numba.types.voidptr)),
+    ):
+        compiled = numba.cfunc(signature, nopython=True, error_model="numpy", fastmath=_jit.FAST_MATH)(shell._pyfunc)
+        text = compiled._library.get_llvm_str()
+        body = text[text.index("define") :]
+        calls = {line.split("@", 1)[1].split("(")[0] for line in body.splitlines() if " call " in line and "@" in line}
+        assert not [name for name in calls if any(bad in name for bad in ALLOCATION[:4])]
+
+
+def test_blocks_allocate_nothing(dance, settings, weights) -> None:
+    """The allocation counter stands still over 1 and over 1000 blocks, run from compiled code."""
+
+    @numba.njit(nogil=True, error_model="numpy")
+    def many(out, engine, shared, blocks):
+        for _ in range(blocks):
+            process.process(out, engine, shared)
+
+    shared = new_shared(48000, 512)
+    engine = new_engine(shared, settings[0], weights, rate_hz=48000)
+    out = np.zeros((512, 2), np.float32)
+    many(out, engine, shared, 1)
+    _nrt_python.memsys_enable_stats()
+    for blocks in (1, 1000):
+        before = rtsys.get_allocation_stats()
+        many(out, engine, shared, blocks)
+        after = rtsys.get_allocation_stats()
+        assert (after.alloc, after.mi_alloc) == (before.alloc, before.mi_alloc)
+
+
+def test_stalled_consumers_lose_nothing_for_four_seconds(dance, settings, weights) -> None:
+    """Records and sound of 4 s wait in their rings; the drop counters stay at zero."""
+    shared = new_shared(48000, 512)
+    settings["record"] = 1
+    engine = new_engine(shared, settings[0], weights, rate_hz=48000)
+    out = np.zeros((512, 2), np.float32)
+    for _ in range(4 * 48000 // 512):
+        process.process(out, engine, shared)
+    assert shared["counters"]["dropped_records"] == 0
+    assert shared["sound"]["dropped"][0] == 0
+    assert int(shared["records"]["written"][0]) == 240
+    assert CONTROL.itemsize == shared["records"]["item"].itemsize
