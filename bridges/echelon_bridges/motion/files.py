@@ -1,0 +1,186 @@
+"""Recorded motion as clips: load a file, hold its end, loop it without a seam.
+
+`load` turns every supported file (BVH, DeepMimic JSON, captures of live datagrams) into limb frames with time from 0.
+`Loop` and `dancer.Dancer` share one interface, `frames(start, count)`, so a player need not know which it plays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from echelon_engine.memory import SYNTHETIC
+from numpy.typing import NDArray
+
+from echelon_bridges.motion import bvh, deepmimic, pose
+from echelon_bridges.motion import quaternion as qt
+from echelon_bridges.motion.bvh import Motion
+from echelon_bridges.motion.errors import MotionFileError
+from echelon_bridges.motion.pose import Frames
+
+Floats = NDArray[np.float64]
+
+BLEND_S = 0.25  # shortest cross-blend at the seam of a loop
+BLEND_LIMIT_S = 2.0
+BLEND_SPEED_MPS = 1.0  # a seam may move a bone about this fast on average; longer ways take longer blends
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A recorded stretch of motion. `frames` LIMB_FRAME (N,), `time_ns` from 0; `notes` say what was corrected."""
+
+    name: str
+    frames: Frames
+    rate_hz: float
+    offsets: Floats
+    notes: tuple[str, ...] = ()
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of the recording."""
+        return self.rate_hz
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds until the frame that would follow the last one."""
+        return float(self.frames["time_ns"][-1]) * 1e-9 + 1.0 / self.rate_hz
+
+    def resampled(self, rate_hz: float) -> Clip:
+        """Return the clip at an even rate: rotations by slerp, heading the short way, the rest linearly."""
+        count = max(1, int((len(self.frames) - 1) * rate_hz / self.rate_hz + 1e-9) + 1)
+        times = np.arange(count) / rate_hz
+        source = self.frames["time_ns"] * 1e-9
+        i = np.clip(np.searchsorted(source, times, side="right") - 1, 0, max(len(source) - 2, 0))
+        j = np.minimum(i + 1, len(source) - 1)
+        t = np.where(j > i, np.clip((times - source[i]) / np.maximum(source[j] - source[i], 1e-9), 0.0, 1.0), 0.0)
+        frames = blend(self.frames[i], self.frames[j], t, self.offsets)
+        frames["time_ns"] = frames["arrival_ns"] = np.rint(times * 1e9).astype(np.int64)
+        frames["number"] = np.arange(count)
+        frames["flags"] = 0
+        frames["flags"][0] = self.frames["flags"][0]
+        return replace(self, frames=frames, rate_hz=rate_hz)
+
+    def loop(self, blend_s: float = BLEND_S) -> Loop:
+        """Return the clip as endless motion, its end cross-blended into its beginning."""
+        return Loop(self, blend_s)
+
+
+def blend(a: Frames, b: Frames, t: Floats, offsets: Floats) -> Frames:
+    """Return frames the fraction `t` (N,) of the way from `a` to `b`; positions follow from the blended rotations."""
+    frames = a.copy()
+    rotation = qt.slerp(a["rotation"], b["rotation"], np.broadcast_to(t[:, None], a["rotation"].shape[:2]))
+    frames["rotation"] = qt.canonical(rotation)
+    frames["position"] = pose.positions(rotation, offsets)
+    way = np.remainder(b["heading"].astype(np.float64) - a["heading"] + np.pi, 2.0 * np.pi) - np.pi
+    frames["heading"] = np.remainder(a["heading"] + t * way + np.pi, 2.0 * np.pi) - np.pi
+    frames["origin"] = a["origin"] + t[:, None] * (b["origin"] - a["origin"])
+    frames["valid"] = a["valid"] & b["valid"]
+    return frames
+
+
+class Loop:
+    """A clip without end: `frames(start, count)` gives any stretch, the same however it is asked for.
+
+    The end is cross-blended into the beginning over 0.25 s, longer where the two poses lie far apart. Each round starts
+    where the last one ended on stage and faces where it faced, so that no bone and no heading leaps at the seam.
+    """
+
+    def __init__(self, clip: Clip, blend_s: float = BLEND_S) -> None:
+        frames = clip.frames
+        rate = clip.rate_hz
+        far = float(np.max(np.linalg.norm(frames["position"][-1] - frames["position"][0], axis=-1)))
+        wanted = int(np.ceil(rate * min(max(blend_s, far / BLEND_SPEED_MPS), BLEND_LIMIT_S)))
+        count = min(wanted, len(frames) // 3)
+        self.clip, self.rate_hz = clip, rate
+        self.period = max(1, len(frames) - count)
+        middle = count // 2
+        tail = frames[self.period + middle] if count else frames[-1]
+        # One round carries the body by a turn about +Y and a step on the floor.
+        self._turn = float(tail["heading"]) - float(frames[middle]["heading"])
+        self._step = np.array(tail["origin"], np.float64) - self._turned(frames[middle]["origin"], self._turn)
+        self._step[1] = 0.0
+        round_: Frames = frames[: self.period].copy()
+        round_["flags"] = 0
+        if count:
+            # Seen from the next round's start, the tail goes on from the last one.
+            before = frames[self.period :].copy()
+            before["heading"] -= self._turn
+            before["origin"] = self._turned(before["origin"] - self._step.astype(np.float32), -self._turn)
+            s = (np.arange(count) + 0.5) / count
+            t = s * s * s * (10.0 + s * (6.0 * s - 15.0))
+            round_[:count] = blend(before, round_[:count], t, clip.offsets)
+            round_["flags"] = 0
+        self._round = round_
+
+    @staticmethod
+    def _turned(origin: NDArray[np.floating], turn: float) -> Floats:
+        return qt.rotate(qt.about([0.0, 1.0, 0.0], turn), origin)
+
+    def frames(self, start: int, count: int) -> Frames:
+        """Return `count` frames from frame `start` (0 is the clip's own first) on; only frame 0 carries BREAK."""
+        index = np.arange(start, start + count)
+        rounds, place = np.divmod(index, self.period)
+        result: Frames = self._round[place]
+        first = index < min(self.period, len(self.clip.frames))
+        result[first] = self.clip.frames[index[first]]
+        result["flags"] = np.where(index == 0, self.clip.frames["flags"][0], 0)
+        for k in np.unique(rounds):
+            # k rounds: a turn by k a, and a step of (1 + R + R^2 .. R^(k-1)) s
+            here = rounds == k
+            if k == 0:
+                continue
+            turns = np.arange(int(k)) * self._turn
+            c, s = float(np.cos(turns).sum()), float(np.sin(turns).sum())
+            x, _, z = self._step
+            origin = self._turned(result["origin"][here], float(k) * self._turn)
+            result["origin"][here] = origin + np.array([c * x + s * z, 0.0, c * z - s * x])
+            heading = result["heading"][here] + float(k) * self._turn
+            result["heading"][here] = np.remainder(heading + np.pi, 2.0 * np.pi) - np.pi
+        result["time_ns"] = result["arrival_ns"] = np.rint(index / self.rate_hz * 1e9).astype(np.int64)
+        result["number"] = index
+        return result
+
+
+def hold(clip: Clip, seconds: float) -> Clip:
+    """Return the clip with its last pose held for `seconds` more, marked SYNTHETIC: a held pose is no motion."""
+    count = round(seconds * clip.rate_hz)
+    held = np.repeat(clip.frames[-1:], count)
+    held["number"] += 1 + np.arange(count)
+    held["time_ns"] += np.rint((1 + np.arange(count)) / clip.rate_hz * 1e9).astype(np.int64)
+    held["arrival_ns"] = held["time_ns"]
+    held["flags"] = SYNTHETIC
+    return replace(clip, frames=np.concatenate([clip.frames, held]), notes=(*clip.notes, f"held for {seconds:g} s"))
+
+
+def from_motion(name: str, motion: Motion) -> Clip:
+    """Return a clip of decoded motion on the 27 bones."""
+    frames = pose.limb_frames(motion.times_s, motion.local, motion.origin, motion.offsets, motion.valid)
+    times = motion.times_s
+    rate = (len(times) - 1) / float(times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else 60.0
+    return Clip(name, frames, rate, motion.offsets, motion.notes)
+
+
+def load(path: str | Path) -> Clip:
+    """Return a motion file as a clip: BVH or DeepMimic JSON, told apart by suffix, else by content.
+
+    MotionFileError says file, line, value, rule and remedy for anything that cannot be played.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise MotionFileError(path, "is a folder; name one motion file in it")
+    suffix = path.suffix.lower()
+    if suffix == ".bvh":
+        return from_motion(path.stem, bvh.read(path))
+    if suffix in (".json", ".txt"):
+        return from_motion(path.stem, deepmimic.read(path))
+    try:
+        with path.open("rb") as file:
+            start = file.read(256).lstrip(b"\xef\xbb\xbf \t\r\n")
+    except OSError as error:
+        raise MotionFileError(path, f"cannot be read ({error.strerror or error}); check the name") from error
+    if start.upper().startswith(b"HIERARCHY"):
+        return from_motion(path.stem, bvh.read(path))
+    if start.startswith(b"{"):
+        return from_motion(path.stem, deepmimic.read(path))
+    raise MotionFileError(path, f"suffix {suffix or '(none)'}: BVH (.bvh) and DeepMimic JSON (.json, .txt) can be played")

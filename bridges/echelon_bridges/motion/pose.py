@@ -1,0 +1,162 @@
+"""From local rotations of the 27 bones to limb frames: forward kinematics with the heading taken out.
+
+Heading is the twist of the root's rotation about +Y (swing-twist decomposition), `2 atan2(qy, qw)`. That direction is the
+sum of the pelvis' own forward and of `left x up`, each projected on the floor: lying on the back, the belly or a side and
+pure rolls and cartwheels leave it where it was. The shoulders' `left x up` alone turns over whenever one shoulder points at
+the floor. The twist is undefined only head down, where `qy^2 + qw^2` goes to 0: there the last heading is held, and let go
+in proportion as the body comes up again.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from echelon_engine.memory import BREAK, LIMB_FRAME
+from numpy.typing import ArrayLike, NDArray
+
+from echelon_bridges.motion import quaternion as qt
+from echelon_bridges.motion.skeleton import ALL_VALID, LEVELS, LIMBS
+
+Floats = NDArray[np.float64]
+Frames = NDArray[Any]  # of LIMB_FRAME
+
+UPRIGHT = 0.15  # qy^2 + qw^2 from which the heading is trusted at once; head down within 45 degrees lies below it
+
+
+def follow_heading(last: float, x: float, y: float, z: float, w: float) -> float:
+    """Return the heading (radians, -pi..pi) of a root rotation, given the heading of the frame before."""
+    trust = y * y + w * w
+    target = 2.0 * math.atan2(y, w)
+    if trust < UPRIGHT:
+        step = math.remainder(target - last, math.tau)
+        target = last + step * (trust / UPRIGHT) ** 2
+    return math.remainder(target, math.tau)
+
+
+def headings(root: ArrayLike, last: float | None = None) -> Floats:
+    """Return the headings `(N,)` in radians of root rotations `(N, 4)` in order of time."""
+    root = np.asarray(root, dtype=np.float64)
+    result: Floats = 2.0 * np.arctan2(root[:, 1], root[:, 3])
+    result = np.remainder(result + np.pi, math.tau) - np.pi
+    doubtful = np.flatnonzero(root[:, 1] ** 2 + root[:, 3] ** 2 < UPRIGHT)
+    for i in doubtful:
+        before = result[i - 1] if i > 0 else (last if last is not None else float(result[0]))
+        result[i] = follow_heading(float(before), *map(float, root[i]))
+    return result
+
+
+def remove_heading(root: ArrayLike, heading: ArrayLike) -> Floats:
+    """Return root rotations with a turn by `-heading` about +Y applied on top."""
+    return qt.multiply(qt.about([0.0, 1.0, 0.0], -np.asarray(heading)), root)
+
+
+def positions(local: ArrayLike, offsets: ArrayLike) -> Floats:
+    """Return bone positions `(..., 27, 3)` in metres relative to the root, from local rotations `(..., 27, 4)`.
+
+    `offsets` `(27, 3)` are the bones' offsets from their parents, metres; the root's own is ignored.
+    """
+    matrix = qt.to_matrix(local)
+    matrix[..., 1:, :3, 3] = np.asarray(offsets)[1:]
+    for bones, parents in LEVELS:
+        matrix[..., bones, :, :] = matrix[..., parents, :, :] @ matrix[..., bones, :, :]
+    return matrix[..., :3, 3]
+
+
+def world_rotations(local: ArrayLike) -> Floats:
+    """Return the bones' rotations `(..., 27, 4)` relative to the frame of the root's parent."""
+    world = np.array(local, dtype=np.float64)
+    for bones, parents in LEVELS:
+        world[..., bones, :] = qt.multiply(world[..., parents, :], world[..., bones, :])
+    return world
+
+
+def limb_frames(
+    times_s: ArrayLike, local_rotations: ArrayLike, origin: ArrayLike, offsets: ArrayLike, valid: int = ALL_VALID
+) -> Frames:
+    """Return a contiguous stretch of motion as limb frames; the first carries BREAK.
+
+    `times_s` `(N,)` seconds, `local_rotations` `(N, 27, 4)` unit x y z w (the root's with its heading), `origin` `(N, 3)`
+    the root in the world, metres, `offsets` `(27, 3)` metres, `valid` bit i: bone i is measured. Frames are LIMB_FRAME
+    `(N,)`: rotations canonical (w >= 0), positions heading-free and relative to the root, `arrival_ns = time_ns`.
+    """
+    local = qt.normalise(local_rotations)
+    frames = np.zeros(len(local), LIMB_FRAME)
+    if not len(local):
+        return frames
+    heading = headings(local[:, 0])
+    local[:, 0] = remove_heading(local[:, 0], heading)
+    frames["time_ns"] = np.rint(np.asarray(times_s, dtype=np.float64) * 1e9).astype(np.int64)
+    frames["arrival_ns"] = frames["time_ns"]
+    frames["number"] = np.arange(len(local))
+    frames["valid"] = valid
+    frames["flags"][0] = BREAK
+    frames["heading"] = heading
+    frames["origin"] = origin
+    frames["rotation"] = qt.canonical(local)
+    frames["position"] = positions(local, offsets)
+    return frames
+
+
+class LiveBody:
+    """The single-frame path for live streams: keeps the rig, the last good rotation of each bone and the heading.
+
+    `refused_bones` counts rotations that were not finite or whose length lay outside 0.5..2; such a bone keeps its last
+    value. One instance per performer; about 100 us a frame.
+    """
+
+    def __init__(self, offsets: ArrayLike) -> None:
+        self._last = np.tile(qt.IDENTITY, (LIMBS, 1))
+        self._origin = np.zeros(3)
+        self._heading = 0.0
+        self.refused_bones = 0
+        self.offsets = np.zeros((LIMBS, 3))
+        self.set_offsets(offsets)
+
+    def set_offsets(self, offsets: ArrayLike) -> None:
+        """Swap the rig: `offsets` `(27, 3)` metres."""
+        self.offsets[:] = offsets
+
+    def frame(
+        self,
+        rotations: Floats,
+        origin: ArrayLike,
+        *,
+        time_ns: int,
+        arrival_ns: int,
+        number: int,
+        valid: int = ALL_VALID,
+        flags: int = 0,
+    ) -> Frames:
+        """Return one LIMB_FRAME record `(1,)` of local rotations `(27, 4)` (any length 0.5..2) and the root's place."""
+        squared = np.einsum("ij,ij->i", rotations, rotations)
+        good = (squared > 0.25) & (squared < 4.0)  # false for NaN and infinity too
+        if good.all():
+            local = rotations / np.sqrt(squared)[:, None]
+        else:
+            self.refused_bones += int(LIMBS - np.count_nonzero(good))
+            scale = np.sqrt(np.where(good, squared, 1.0))[:, None]
+            local = np.where(good[:, None], np.where(good[:, None], rotations, 0.0) / scale, self._last)
+        self._last = local.copy()
+        place = np.asarray(origin, dtype=np.float64)
+        if np.isfinite(place).all():
+            self._origin = place
+        x, y, z, w = local[0].tolist()
+        heading = follow_heading(self._heading, x, y, z, w)
+        self._heading = heading
+        s, c = math.sin(-0.5 * heading), math.cos(0.5 * heading)
+        local[0] = (c * x + s * z, c * y + s * w, c * z - s * x, c * w - s * y)
+        record = np.zeros(1, LIMB_FRAME)
+        head = record[0]
+        head["time_ns"], head["arrival_ns"], head["number"] = time_ns, arrival_ns, number
+        head["valid"], head["flags"], head["heading"] = valid, flags, heading
+        head["origin"] = self._origin
+        head["rotation"] = local * np.where(local[:, 3:] < 0.0, -1.0, 1.0)
+        matrix = ((local[:, :, None] * local[:, None, :]).reshape(LIMBS, 16) @ qt.TO_MATRIX).reshape(LIMBS, 4, 4)
+        matrix[:, :3, 3] = self.offsets
+        matrix[0, :3, 3] = 0.0
+        for bones, parents in LEVELS:
+            matrix[bones] = matrix[parents] @ matrix[bones]
+        head["position"] = matrix[:, :3, 3]
+        return record
