@@ -1,0 +1,272 @@
+"""The instrument: 16 voices of struck, bowed and phase-modulated bodies, played by keys and moved by 24 lanes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelon_engine._jit import kernel
+from echelon_engine.kernels import envelope, operators, svf, voice
+from echelon_engine.kernels.operators import SEGMENT, WORK
+from echelon_engine.kernels.voice import FADING, FREE, LINES, SOUNDING, VOICE
+from echelon_engine.parameters import LANE, LANES, PARAMETERS
+
+VOICES = 16
+FADE_SECONDS = 0.004  # of a voice that is taken away
+LEVEL = 0.126  # -18 dBFS: one mezzo forte voice
+SILENT = 1e-9  # power below which a released voice is given back, -90 dB
+
+# Lanes that move sounding voices sample by sample, in the domain in which they ramp linearly.
+_RATIO, _INDEX, _FILTER = LANE["ratio_1"], LANE["index_1"], LANE["filter_cutoff"]
+RAMPS = 12
+
+_LINE = (np.float32, (SEGMENT,))
+INSTRUMENT = np.dtype(
+    [
+        ("rate_hz", np.float64),
+        ("frames", np.int64),  # length of the control period
+        ("left", np.int64),  # samples of it still to go
+        ("period", np.int64),  # number of control frames so far
+        ("notes", np.int64),  # begun so far
+        ("resets", np.int64),  # voices silenced because they were not finite
+        ("values", np.float32, (LANES,)),  # where the lanes are heading
+        ("ramp", np.float64, (RAMPS,)),
+        ("ramp_step", np.float64, (RAMPS,)),
+        ("ramp_end", np.float64, (RAMPS,)),
+        ("work", WORK),
+        ("lines", LINES),
+        ("octave", *_LINE),  # log2 of cutoff / 10 Hz
+        ("damping", *_LINE),  # 1 / Q
+        ("drive", *_LINE),
+        ("sweep", *_LINE),  # octaves of the envelope
+        ("table", np.float32, (svf.TABLE,)),
+        ("voice", VOICE, (VOICES,)),
+    ],
+    align=True,
+)
+
+_DEFAULTS = np.array([p.value(0.5) for p in PARAMETERS], np.float32)
+
+
+@kernel
+def init(inst: Any, rate_hz: float) -> None:
+    """Prepare a zeroed INSTRUMENT record for a sample rate of 44100 to 96000 Hz; lanes start at their middle."""
+    inst.rate_hz = rate_hz
+    inst.frames = int(rate_hz / 60.0)
+    for lane in range(LANES):
+        inst.values[lane] = _DEFAULTS[lane]
+    svf.fill_table(inst.table, rate_hz)
+    _aim(inst)
+    for k in range(RAMPS):
+        inst.ramp[k] = inst.ramp_end[k]
+        inst.ramp_step[k] = 0.0
+    inst.left = 0
+
+
+@kernel
+def _aim(inst: Any) -> None:
+    """Set the ends of the ramps from `values`: log2 of ratios, indices, log2 cutoff / 10 Hz, 1/Q, log2 drive, octaves."""
+    v = inst.values
+    for k in range(4):
+        inst.ramp_end[k] = math.log2(max(float(v[_RATIO + k]), 1e-3))
+        inst.ramp_end[4 + k] = float(v[_INDEX + k])
+    inst.ramp_end[8] = math.log2(max(float(v[_FILTER]), 1.0) / svf.LOWEST_HZ)
+    inst.ramp_end[9] = 1.0 / max(float(v[_FILTER + 1]), 0.1)
+    inst.ramp_end[10] = max(float(v[_FILTER + 2]), 0.0) / 6.0205999
+    inst.ramp_end[11] = float(v[_FILTER + 3])
+
+
+@kernel
+def control(inst: Any, values: NDArray[np.float32], frames: int) -> None:
+    """Head for new lane values (physical units, float32 (32,)) within `frames` samples, linearly in the lane's domain.
+
+    A value that is not finite leaves its lane where it was heading. Bodies are retuned at the next `render`.
+    """
+    for lane in range(LANES):
+        if math.isfinite(values[lane]):
+            inst.values[lane] = values[lane]
+    _aim(inst)
+    inst.frames = max(frames, 1)
+    inst.left = inst.frames
+    inst.period += 1
+    for k in range(RAMPS):
+        inst.ramp_step[k] = (inst.ramp_end[k] - inst.ramp[k]) / inst.frames
+
+
+@kernel
+def note_on(inst: Any, key: int, pitch_midi: float, velocity: float, pan: float) -> None:
+    """Play `key`: pitch in MIDI semitones, velocity 0..1, pan -1..1; heard from the next rendered sample.
+
+    A key that sounds at the same pitch is struck again. Else a free voice takes the note, or the quietest one (released
+    ones first) fades within 4 ms and then takes it. A pitch that is not finite is ignored.
+    """
+    if not (math.isfinite(pitch_midi) and math.isfinite(velocity) and math.isfinite(pan)):
+        return
+    chosen = -1
+    best = 1e30
+    hz = 440.0 * 2.0 ** ((pitch_midi - 69.0) / 12.0)
+    for v in range(VOICES):
+        one = inst.voice[v]
+        if one.state == SOUNDING and one.gate == 1 and one.key == key:
+            if abs(one.fundamental_hz - hz) < 1e-3 * hz:
+                chosen = v
+                best = -2.0
+            else:
+                voice.let_go(one, inst.rate_hz)
+        cost = one.heard
+        if one.note.waiting == 1:
+            cost = 1e9
+        elif one.state == FREE:
+            cost = -1.0
+        elif one.gate == 1:
+            cost += 1e3
+        if cost < best:
+            best = cost
+            chosen = v
+    taken = inst.voice[chosen]
+    taken.note.key = key
+    taken.note.pitch = pitch_midi
+    taken.note.velocity = velocity
+    taken.note.pan = pan
+    taken.note.waiting = 1
+    taken.note.released = 0
+    if best >= 0.0 and taken.state == SOUNDING:
+        taken.state = FADING
+        taken.fade_left = int(FADE_SECONDS * inst.rate_hz)
+
+
+@kernel
+def note_off(inst: Any, key: int) -> None:
+    """Release every voice that `key` holds, and the note of that key that still waits for a voice."""
+    for v in range(VOICES):
+        one = inst.voice[v]
+        if one.note.waiting == 1 and one.note.key == key:
+            one.note.released = 1
+        if one.state == SOUNDING and one.gate == 1 and one.key == key:
+            voice.let_go(one, inst.rate_hz)
+
+
+@kernel
+def bow(inst: Any, key: int, force: float) -> None:
+    """Bow the body that `key` holds with a force 0..1, reached within one control period and kept until changed."""
+    if math.isfinite(force):
+        for v in range(VOICES):
+            one = inst.voice[v]
+            if one.state == SOUNDING and one.gate == 1 and one.key == key:
+                voice.head_for_bow(one, force, inst.frames)
+
+
+@kernel
+def all_off(inst: Any) -> None:
+    """Silence everything within 4 ms, without a click, and forget waiting notes."""
+    for v in range(VOICES):
+        one = inst.voice[v]
+        one.note.waiting = 0
+        if one.state == SOUNDING:
+            one.state = FADING
+            one.fade_left = int(FADE_SECONDS * inst.rate_hz)
+
+
+@kernel
+def active(inst: Any) -> int:
+    """Return how many voices sound or are about to."""
+    count = 0
+    for v in range(VOICES):
+        if inst.voice[v].state != FREE or inst.voice[v].note.waiting == 1:
+            count += 1
+    return count
+
+
+@kernel
+def _move(inst: Any, frames: int) -> None:
+    """Write the moving lanes of the next `frames` samples: `value += step` until the control period is over."""
+    for i in range(frames):
+        if inst.left > 0:
+            inst.left -= 1
+            for k in range(RAMPS):
+                inst.ramp[k] = inst.ramp_end[k] if inst.left == 0 else inst.ramp[k] + inst.ramp_step[k]
+        for k in range(4):
+            inst.work.ratio[k, i] = inst.ramp[k]
+            inst.work.index[k, i] = inst.ramp[4 + k]
+        inst.octave[i] = inst.ramp[8]
+        inst.damping[i] = inst.ramp[9]
+        inst.drive[i] = inst.ramp[10]
+        inst.sweep[i] = inst.ramp[11]
+    for i in range(frames):
+        for k in range(4):
+            inst.work.ratio[k, i] = 2.0 ** float(inst.work.ratio[k, i])
+        inst.drive[i] = 2.0 ** float(inst.drive[i])
+
+
+@kernel
+def _sound(bus: NDArray[np.float32], inst: Any, one: Any, begin: int, frames: int) -> None:
+    """Add `frames` samples of one voice to the bus from sample `begin` on."""
+    lines = inst.lines
+    envelope.render(lines.exciter, one.exciter, frames)
+    envelope.render(lines.amp, one.amp, frames)
+    operators.render(lines.pm, inst.work, one.operators, one.fundamental_hz, inst.rate_hz, begin, frames)
+    voice.vibrate(lines, one, inst.rate_hz, frames)
+    for i in range(frames):
+        lines.octave[i] = inst.octave[begin + i] + inst.sweep[begin + i] * lines.exciter[i] + one.octave
+    svf.render(lines.body, one.filter, lines.octave, inst.damping[begin:], inst.drive[begin:], inst.table, frames)
+    power = 0.0
+    for i in range(frames):
+        # a bow keeps the gate of the amplitude open
+        lines.body[i] *= LEVEL * (lines.amp[i] + (1.0 - lines.amp[i]) * lines.bowed[i])
+        power += lines.body[i] * lines.body[i]
+    if not power < 1e6:
+        inst.resets += 1
+        one.state = FREE
+        return
+    smooth = 1.0 - math.exp(-1.0 / (0.004 * inst.rate_hz))
+    fade_step = 1.0 / (FADE_SECONDS * inst.rate_hz)
+    for i in range(frames):
+        one.left_now += smooth * (one.left - one.left_now)
+        one.right_now += smooth * (one.right - one.right_now)
+        gain = 1.0
+        if one.state == FADING:
+            one.fade_left -= 1
+            f = one.fade_left * fade_step
+            gain = f * f * (3.0 - 2.0 * f)
+        y = gain * lines.body[i]
+        bus[begin + i, 0] += y * one.left_now
+        bus[begin + i, 1] += y * one.right_now
+    one.heard += 0.3 * (power / frames - one.heard)
+    if (
+        one.state == SOUNDING
+        and one.gate == 0
+        and (one.amp.stage == envelope.IDLE or one.heard < SILENT * LEVEL * LEVEL)
+    ):
+        one.state = FREE
+
+
+@kernel
+def render(bus: NDArray[np.float32], inst: Any) -> None:
+    """Write the sum of all voices to `bus`, float32 (n, 2), n <= 64; a mezzo forte voice peaks near -18 dBFS."""
+    frames = bus.shape[0]
+    for i in range(frames):
+        bus[i, 0] = 0.0
+        bus[i, 1] = 0.0
+    starting = inst.left == inst.frames
+    _move(inst, frames)
+    for v in range(VOICES):
+        one = inst.voice[v]
+        if one.state == SOUNDING and starting:
+            voice.tune(one, inst.values, inst.rate_hz, inst.frames)
+        done = 0
+        while done < frames:
+            if one.note.waiting == 1 and (one.state != FADING or one.fade_left == 0):
+                if one.state == FADING:
+                    one.state = FREE
+                voice.begin(one, inst.values, inst.rate_hz, inst.notes)
+                inst.notes += 1
+            if one.state == FADING and one.fade_left == 0:
+                one.state = FREE
+            if one.state == FREE and one.note.waiting == 0:
+                break
+            now = min(frames - done, one.fade_left) if one.state == FADING else frames - done
+            _sound(bus, inst, one, done, now)
+            done += now
