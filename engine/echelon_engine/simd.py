@@ -25,7 +25,8 @@ _WIDE = ir.VectorType(_F32, PANEL)
 def panel_product(typingctx: Any, out: Any, panels: Any, x: Any, bias: Any) -> Any:
     """Write `out[32 p + j] = bias[32 p + j] + sum_k panels[p, k, j] x[k]`; float32, C-contiguous, k even.
 
-    The function that calls this is never inlined. `panels` (P, K, 32) is read once, front to back; out (32 P,), x (K,), bias (32 P,). out may be bias, never x.
+    `panels` (P, K, 32) is read once, front to back; out (32 P,), x (K,), bias (32 P,); out may be bias, never x.
+    The function that calls this is never inlined.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:

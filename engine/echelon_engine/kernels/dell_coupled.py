@@ -62,8 +62,8 @@ STATE = np.dtype(
 def step(z: NDArray[_f4], state: Any, weights: Any, limbs: NDArray[_f4], boundary: bool) -> None:
     """Advance one control frame and write z; float32 (32,), |z| <= mix |x_fast| + (1 - mix), from limbs (216,).
 
-    `boundary`: run the slow solver after this frame (frames 23, 47 .. or the beats of the musical clock). Non-finite input
-    holds everything and counts in `refused`; a non-finite state restarts from zero and counts in `resets`.
+    `boundary`: run the slow solver after this frame (frames 23, 47 .. or the beats of the musical clock). Non-finite
+    input holds everything and counts in `refused`; a non-finite state restarts from zero and counts in `resets`.
     """
     if not finite(limbs[:]):
         state.refused += 1

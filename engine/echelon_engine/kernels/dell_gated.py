@@ -1,7 +1,7 @@
 """DELL gated: motion state and commitment to the 32 numbers behind the instrument's parameters.
 
-A fast network answers every frame, a slow one is asked every `slow_every` frames and approached in between; a gate mixes
-them. Source: spec/equilibrium.md, "DELL gated". Nothing contracts by construction, so states are clipped to +-10.
+A fast network answers every frame, a slow one is asked every `slow_every` frames and approached in between; a gate
+mixes them. Source: spec/equilibrium.md, "DELL gated". Nothing contracts by construction, so states are clipped to +-10.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def step(y: NDArray[_f4], state: Any, weights: Any, x: NDArray[_f4], c: float, b
         opened += g
         check += np.float32(0.0) * (z[i] + pair[i] + pair[WIDTH + i] + state.target[i])
         pinned += int(abs(pair[i]) >= limit) + int(abs(pair[WIDTH + i]) >= limit)
-    if not check == np.float32(0.0):
+    if check != np.float32(0.0):
         for i in range(WIDTH):
             pair[i] = pair[WIDTH + i] = z[i] = gate[i] = state.target[i] = np.float32(0.0)
         state.frame = 0

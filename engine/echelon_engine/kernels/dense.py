@@ -1,8 +1,8 @@
 """Dense layers of the equilibrium models: affine maps of one vector, and smooth activations without libm.
 
-A control frame multiplies each weight once, so a layer costs what it costs to stream its matrix from the cache. Matrices
-lie in panels of 32 outputs: for each input 32 weights side by side, multiplied by that input onto 32 sums which stay in
-registers, so memory is read front to back and written once.
+A control frame multiplies each weight once, so a layer costs what it costs to stream its matrix from the cache.
+Matrices lie in panels of 32 outputs: for each input 32 weights side by side, multiplied by that input onto 32 sums that
+stay in registers. Memory is read front to back and written once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def pack(panels: NDArray[np.float32], matrix: NDArray[np.float32]) -> None:
 
 
 def aligned_record(dtype: np.dtype[Any]) -> Any:
-    """Return a zeroed record of `dtype` that starts on a cache line (64 bytes): streams faster than an arbitrary one."""
+    """Return a zeroed record of `dtype` that starts on a cache line (64 bytes), which streams faster."""
     raw = np.zeros(dtype.itemsize + 64, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + dtype.itemsize].view(dtype)[0]
@@ -44,9 +44,10 @@ def aligned_record(dtype: np.dtype[Any]) -> Any:
 
 @kernel
 def affine(out: Vector, panels: Vector, x: Vector, bias: Vector) -> None:
-    """Write `out = W x + bias`; float32 (32 P,), W as panels (P, K, 32), x (K,), bias (32 P,); out may be bias, never x.
+    """Write `out = W x + bias`; float32 (32 P,), W as panels (P, K, 32), x (K,), bias (32 P,).
 
-    Pass views (`state.h[:]`): every record field has a type of its own, and this would be compiled for each.
+    out may be bias, never x. Pass views (`state.h[:]`): every record field has a type of its own, and this would be
+    compiled for each.
     """
     panel_product(out, panels, x, bias)
 
@@ -65,8 +66,8 @@ def clip(x: np.float32, limit: np.float32) -> np.float32:
 def tanh(x: np.float32) -> np.float32:
     """Return tanh(x) within 4e-7; float32, vectorises where the C library's does not.
 
-    x P(x^2) / Q(x^2) on |x| <= 9 (tanh(9) is 1 in float32), fitted for the least relative error (2e-8 in exact arithmetic)
-    by reweighted least squares.
+    x P(x^2) / Q(x^2) on |x| <= 9 (tanh(9) is 1 in float32), fitted for the least relative error (2e-8 in exact
+    arithmetic) by reweighted least squares.
     """
     v = clip(x, np.float32(9.0))
     s = v * v

@@ -1,7 +1,7 @@
 """LIM-RPS: the sensors' latents (96) to the one latent z (96) on which they agree.
 
-A damped monotone step toward the sensors' encodings, contracting by construction: after k iterations the distance to the
-unique fixed point is at most q^k / (1 - q) times the first step. Source: spec/equilibrium.md, "LIM-RPS".
+A damped monotone step toward the sensors' encodings, contracting by construction: after k iterations the distance to
+the unique fixed point is at most q^k / (1 - q) times the first step. Source: spec/equilibrium.md, "LIM-RPS".
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ LATENT, HIDDEN, SENSOR = 96, 128, 32
 LIMBS, DEVICE = 216, 12
 LIMIT = 10.0
 CONVERGED = 0.01  # residual at which the equilibrium counts as found
+STOP = 0.001  # residual at which the engine stops iterating: well under what `converged` asks
 FADE_FRAMES = 60  # an absent device's last value fades to 0 over 1 s
 
 _f4 = np.float32
@@ -76,7 +77,7 @@ def step(z: NDArray[_f4], state: Any, weights: Any, e: NDArray[_f4], stop: float
         return
     inner, first, second = state.z, state.first, state.second
     limit, half_root = np.float32(LIMIT), np.float32(np.sqrt(0.5))
-    keep, step_size = np.float32(1.0) - weights.tau, (np.float32(1.0) - weights.tau) * weights.gamma
+    step_size = (np.float32(1.0) - weights.tau) * weights.gamma
     residual = np.float32(0.0)
     used = 0
     # z <- clip((1 - tau)(z - gamma B(z)) + tau e, -10, 10),  B(z) = W_3 act(W_2 act(W_1 z + b_1) + b_2)
@@ -90,8 +91,11 @@ def step(z: NDArray[_f4], state: Any, weights: Any, e: NDArray[_f4], stop: float
         affine(state.operator[:], weights.W_3[:], second[:], state.zero[:])
         squared = np.float32(0.0)
         for i in range(LATENT):
-            new = clip(keep * inner[i] - step_size * state.operator[i] + weights.tau * e[i], limit)
-            squared += (new - inner[i]) * (new - inner[i])
+            # The same as above less z, so that a small step is not the difference of two large numbers.
+            move = weights.tau * (e[i] - inner[i]) - step_size * state.operator[i]
+            new = clip(inner[i] + move, limit)
+            move = new - inner[i] if abs(new) >= limit else move
+            squared += move * move
             inner[i] = new
         residual = np.sqrt(squared)
         used += 1
