@@ -60,7 +60,8 @@ class Dancer:
         if place == PHRASE_BARS - 1:
             name = "still"
         elif place == PHRASE_BARS - 2 and phrase % len(PHRASES) != 3:
-            name = "spin" if chance[5] < 0.5 else "reach"
+            before = self.bar(index - 1).name
+            name = {"spin": "reach", "reach": "spin"}.get(before) or ("spin" if chance[5] < 0.5 else "reach")
         else:
             pool = _QUIET if energy < 0.33 else _MIDDLE if energy < 0.62 else _STRONG
             name = pool[int(chance[1] * len(pool))]

@@ -60,7 +60,7 @@ def _body() -> Floats:
     """Return the character's bone offsets (27, 3); what it lacks (collar bones, toes) is taken from the default body."""
     out = REST_OFFSETS.copy()
     out[1:8] *= _CHEST / out[1:8, 1].sum()
-    out[8:11] = [0.0, _NECK / 3.0, 0.0]
+    out[8:11] = [[0.0, _NECK, 0.0], [0.0, 0.06, 0.0], [0.0, 0.06, 0.0]]
     for s, x in (("l_", 1.0), ("r_", -1.0)):
         out[INDEX[s + "up_arm"]] = np.array([x * _SHOULDER[0], _SHOULDER[1], _SHOULDER[2]]) - out[INDEX[s + "shoulder"]]
         out[INDEX[s + "low_arm"]] = [x * _ARM, 0.0, 0.0]

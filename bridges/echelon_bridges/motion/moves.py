@@ -61,10 +61,13 @@ def swing(u: Floats, period: float, shift: float = 0.0) -> Floats:
     return np.cos(math.tau * (u - shift) / period)
 
 
-def accent(u: Floats, period: float, shift: float = 0.0) -> Floats:
-    """Return a wave 0..1 that hurries to its top, reached `shift` beats into each `period`, and returns in its own time."""
+def accent(u: Floats, period: float, shift: float = 0.0, haste: float = 0.5) -> Floats:
+    """Return a wave 0..1 that hurries to its top, reached `shift` beats into each `period`, and returns in its own time.
+
+    The phase runs up to `1 + haste` times as fast on the way to the top; `haste` below 1 keeps the wave one-humped.
+    """
     phase = math.tau * (u - shift) / period
-    return 0.5 + 0.5 * np.cos(phase + 0.55 * np.sin(phase))
+    return 0.5 + 0.5 * np.cos(phase + haste * (np.cos(phase) - 1.0))
 
 
 def still(u: Floats, bar: Bar) -> Angles:
@@ -104,9 +107,9 @@ def groove(u: Floats, bar: Bar) -> Angles:
     return {
         "sway": 0.085 * e * two, "crouch": 0.05 * e * (1.0 - swing(u, 1.0)), "pelvis_yaw": 10.0 * e * two,
         "pelvis_side": 5.0 * e * two, "twist": -14.0 * e * two, "bend_side": -5.0 * e * two, "bend": 6.0 * e,
-        "nod": 7.0 * e * swing(u, 1.0), "l_raise": 26.0 + 46.0 * e * left, "r_raise": 26.0 + 46.0 * e * right,
-        "l_front": 30.0 + 34.0 * e * left, "r_front": 30.0 + 34.0 * e * right,
-        "l_elbow": 30.0 + 62.0 * e * (1.0 - left), "r_elbow": 30.0 + 62.0 * e * (1.0 - right),
+        "nod": 7.0 * e * swing(u, 1.0), "l_raise": 18.0 + 68.0 * e * left, "r_raise": 18.0 + 68.0 * e * right,
+        "l_front": 20.0 + 44.0 * e * left, "r_front": 20.0 + 44.0 * e * right,
+        "l_elbow": 24.0 + 78.0 * e * (1.0 - left), "r_elbow": 24.0 + 78.0 * e * (1.0 - right),
         "r_lift": lift * bump(np.mod(u, 2.0), 0.1, 0.55, 1.0), "l_lift": lift * bump(np.mod(u + 1.0, 2.0), 0.1, 0.55, 1.0),
         "l_out": 0.03 + 0.0 * u, "r_out": 0.03 + 0.0 * u,
     }  # fmt: skip
@@ -115,12 +118,12 @@ def groove(u: Floats, bar: Bar) -> Angles:
 def strike(u: Floats, bar: Bar) -> Angles:
     """Strike with the leading arm on beats one and three, with the other on two and four; the trunk follows."""
     e = 0.5 + 0.62 * bar.energy
-    first, second = accent(u, 2.0), accent(u, 2.0, 1.0)
-    up = 18.0 + 44.0 * bar.chance[1]
+    first, second = accent(u, 2.0, 0.0, 0.7), accent(u, 2.0, 1.0, 0.7)
+    up = 30.0 + 60.0 * bar.chance[1]
     return {
-        "l_raise": 44.0 + up * e * first, "l_front": 22.0 + 58.0 * e * first, "l_elbow": 96.0 * e * (1.0 - first),
-        "r_raise": 44.0 + (50.0 - 0.5 * up) * e * second, "r_front": 22.0 + 58.0 * e * second,
-        "r_elbow": 96.0 * e * (1.0 - second), "twist": 22.0 * e * (second - first), "pelvis_yaw": 9.0 * e * (second - first),
+        "l_raise": 34.0 + up * e * first, "l_front": 12.0 + 70.0 * e * first, "l_elbow": 112.0 * e * (1.0 - first),
+        "r_raise": 34.0 + (100.0 - 0.8 * up) * e * second, "r_front": 12.0 + 70.0 * e * second,
+        "r_elbow": 112.0 * e * (1.0 - second), "twist": 22.0 * e * (second - first), "pelvis_yaw": 9.0 * e * (second - first),
         "bend": 9.0 * e * swing(u, 1.0, -0.1), "crouch": 0.05 * e * (1.0 + swing(u, 1.0)), "sway": 0.05 * e * swing(u, 2.0),
         "l_out": 0.07 + 0.0 * u, "r_out": 0.07 + 0.0 * u, "l_ahead": 0.05 + 0.0 * u, "r_ahead": -0.05 + 0.0 * u,
         "nod": 6.0 * e * swing(u, 1.0),
@@ -150,20 +153,20 @@ def lunge(u: Floats, bar: Bar) -> Angles:
     return {
         "l_out": 0.42 * e * out, "l_lift": 0.09 * (bump(u, -0.4, 0.2, 0.9) + bump(u, 1.9, 2.6, 3.4)),
         "sway": 0.26 * e * out, "crouch": 0.12 * e * out, "bend_side": -16.0 * e * out, "pelvis_lean": 10.0 * e * out,
-        "twist": 16.0 * e * out, "look": 26.0 * out, "l_raise": 30.0 + 58.0 * e * arm, "l_front": 18.0 + 30.0 * e * arm,
-        "l_elbow": 70.0 * (1.0 - arm), "r_raise": 30.0 + 88.0 * e * bump(u, 0.4, 2.0, 4.2),
-        "r_front": 34.0 * e * accent(u, 2.0), "r_elbow": 26.0 + 30.0 * e * accent(u, 2.0), "bend": 10.0 * e * out,
+        "twist": 16.0 * e * out, "look": 26.0 * out, "l_raise": 24.0 + 104.0 * e * arm, "l_front": 14.0 + 46.0 * e * arm,
+        "l_elbow": 84.0 * (1.0 - arm), "r_raise": 30.0 + 88.0 * e * bump(u, 0.4, 2.0, 4.2),
+        "r_front": 52.0 * e * accent(u, 2.0), "r_elbow": 26.0 + 50.0 * e * accent(u, 2.0), "bend": 10.0 * e * out,
     }  # fmt: skip
 
 
 def reach(u: Floats, bar: Bar) -> Angles:
     """Sink into a crouch, then spring up and throw both arms to the sky on beat three."""
     e = 0.5 + 0.5 * bar.energy
-    low, high = bump(u, -0.5, 1.35, 2.6), bump(u, 1.7, 2.75, 4.5)
-    air = bump(u, 2.1, 2.75, 3.4)
+    low, high = bump(u, -0.5, 1.3, 2.7), bump(u, 1.4, 2.85, 4.6)
+    air = bump(u, 2.2, 2.8, 3.4)
     return {
         "crouch": 0.33 * e * low, "bend": 30.0 * e * low - 10.0 * high, "pelvis_lean": 14.0 * e * low, "nod": 14.0 * low - 24.0 * high,
-        "l_raise": 6.0 * low + 152.0 * e * high, "r_raise": 6.0 * low + 152.0 * e * high,
+        "l_raise": 6.0 * low + 140.0 * e * high, "r_raise": 6.0 * low + 140.0 * e * high,
         "l_front": 44.0 * low + 14.0 * high, "r_front": 44.0 * low + 14.0 * high,
         "l_elbow": 70.0 * low + 6.0, "r_elbow": 70.0 * low + 6.0, "jump": 0.15 * (e - 0.4) * air,
         "l_out": 0.06 + 0.0 * u, "r_out": 0.06 + 0.0 * u, "l_wrist": 20.0 * high, "r_wrist": 20.0 * high,

@@ -1,0 +1,14 @@
+"""Which protocol a datagram speaks, from its first bytes: one port may receive them all."""
+
+from __future__ import annotations
+
+
+def protocol_of(data: bytes) -> str | None:
+    """Return "mocopi", "osc", "json" or None for a datagram (facts "motion on the wire", 4.4)."""
+    if data[4:8] == b"head":
+        return "mocopi"
+    if data[:1] == b"/" or data[:8] == b"#bundle\0":
+        return "osc"
+    if data[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
+        return "json"
+    return None
