@@ -75,9 +75,7 @@ class NameLock:
                 raise UserError(
                     str(path), f"cannot be written ({error.strerror})", "remove it, or change --name"
                 ) from None
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            if not _lock(self._descriptor):
                 os.close(self._descriptor)
                 holder = read(name)
                 who = f" (process {holder.pid})" if holder else ""
@@ -115,6 +113,18 @@ class NameLock:
         """Remove the file and give the name back."""
         path_of(self.name).unlink(missing_ok=True)
         os.close(self._descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the lock; an onlooker (`is_held`) may have it for an instant, so one refusal is not an answer."""
+    for _ in range(5):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return True
+    return False
 
 
 def _alive(pid: int) -> bool:

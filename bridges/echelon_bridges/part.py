@@ -12,8 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from echelon_engine.errors import EXIT_USAGE
-
 SETTLED_S = 10.0  # alive this long: the next failure counts as the first again
 STOP_S = 4.0  # SIGTERM to SIGKILL
 LINE_BYTES = 1 << 16
@@ -93,11 +91,11 @@ class Part:
                 code, self.last_error = 1, f"cannot start: {error}"
             if self.stopping:
                 break
-            if code == EXIT_USAGE and not self.was_ready:
-                return self.last_error or f"{self.name} refused to start"
+            if self.last_error and not self.was_ready:  # it said why: trying again would say the same
+                return self.last_error
             failures = 1 if time.monotonic() - began > SETTLED_S else failures + 1
             if self.plan.gives_up and failures >= self.plan.gives_up and not self.was_ready:
-                return self.last_error or f"{self.name} failed {failures} times to start (exit code {code})"
+                return f"{self.name} failed {failures} times to start (exit code {code})"
             delay = self.plan.delays_s[min(failures, len(self.plan.delays_s)) - 1]
             self._on_event(self, {"event": "died", "code": code, "restart_in_s": delay})
             with contextlib.suppress(TimeoutError):

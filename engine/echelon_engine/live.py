@@ -82,7 +82,7 @@ LANE_PREFIX = "lane."
 LANE_ABOUT = "take a lane of the 32 parameters over (0..1, or a value with its unit), `off` lets it glide back"
 
 
-def keys() -> list[str]:
+def names() -> list[str]:
     """Return every settable key: the table's, then one `lane.<name>` for each parameter."""
     return [*LIVE, *(f"{LANE_PREFIX}{name}" for name in LANE)]
 
@@ -106,7 +106,7 @@ def apply(settings: Any, key: str, text: str) -> str:
         return _apply_lane(settings, key[len(LANE_PREFIX) :], text)
     row = LIVE.get(key)
     if row is None:
-        raise UsageError(key, "no such live setting", nearest(key, keys()) or f"settable are {', '.join(LIVE)}, lane.*")
+        raise UsageError(key, "no such live setting", nearest(key, names()) or f"settable are {', '.join(LIVE)}, lane.*")
     _store(settings, row, _PARSE[row.kind](row, text))
     return shown(settings, key)
 

@@ -1,0 +1,51 @@
+"""`run`: the engine, live, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+
+from echelon_bridges.commands import _options
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value <= 1e7:
+        raise ArgumentTypeError(f"{text!r} must be a number of seconds above 0")
+    return value
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--device", help="audio device: name or index from `devices`, `default` or `null`")
+    parser.add_argument("--motion", metavar="FILE", help="play a BVH or DeepMimic clip as if live")
+    parser.add_argument("--loop", action="store_true", default=None, help="play the clip again when it ends")
+    parser.add_argument("--record", metavar="FILE.wav", help="write what is heard")
+    parser.add_argument("--seconds", type=_seconds, metavar="N", help="stop by itself after N seconds of sound")
+    _options.add_name(parser)
+    _options.add_config(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Play."""
+    from echelon_bridges.supervisor import SIGNALS, supervise
+
+    config = _options.load_config(
+        arguments,
+        engine__name=arguments.name,
+        audio__device=arguments.device,
+        motion__file=arguments.motion,
+        motion__loop=arguments.loop,
+        output__record=arguments.record,
+    )
+    if config.motion.file:
+        _options.check_input(config.motion.file, "motion file")
+    if config.output.record:
+        _options.check_output(config.output.record, ".wav")
+    code = supervise(config, arguments.seconds)
+    for number in SIGNALS:  # everything is gone already: a late Ctrl-C must not look like a failure
+        signal.signal(number, signal.SIG_IGN)
+    return code

@@ -1,0 +1,50 @@
+"""`set`: change a live setting of a running engine."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentParser, Namespace
+
+from echelon_bridges.commands import _options
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the options."""
+    # argparse takes "-6dB" for an option unless told that it looks like a number.
+    parser._negative_number_matcher = re.compile(r"-[\d.].*")
+    parser.add_argument("key", nargs="?", metavar="KEY", help="what to change; `set --list` shows all keys")
+    parser.add_argument("value", nargs="*", metavar="VALUE", help="its value, with a unit if you like: -6 dB")
+    parser.add_argument("--list", action="store_true", help="show every key with its rule and, when it runs, its value")
+    _options.add_name(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Ask the engine to change it and print the effective value."""
+    from echelon_bridges.control import request
+    from echelon_engine.errors import UsageError
+
+    name = _options.engine_name(arguments)
+    if arguments.list:
+        return _list(name)
+    if arguments.key is None:
+        raise UsageError("set", "needs a key and a value", "`set --list` shows every key")
+    answer = request(name, command="set", key=arguments.key, value=" ".join(arguments.value))
+    print(f"{answer['key']} = {answer['value']}")
+    return 0
+
+
+def _list(name: str) -> int:
+    from echelon_bridges import lock
+    from echelon_bridges.control import request
+    from echelon_engine import live
+    from echelon_engine.parameters import PARAMETERS
+
+    values = request(name, command="get")["values"] if lock.is_held(name) else {}
+    for row in live.LIVE.values():
+        print(f"{row.key:<24} {values.get(row.key, '-'):<18} {row.rule}: {row.about}")
+    print(f"{'lane.NAME or lane.NUMBER':<43} {live.LANE_ABOUT}:")
+    for lane in PARAMETERS:
+        unit = f" {lane.unit}" if lane.unit else ""
+        key = f"lane.{lane.name}"
+        print(f"{key:<24} {values.get(key, '-'):<18} {lane.low:g} to {lane.high:g}{unit}: {lane.about}")
+    return 0

@@ -1,0 +1,154 @@
+"""What a running engine counts, as one document, one table and one line. Pure: records in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+STATES = ("idle", "warmup", "active", "transitioning")
+HISTOGRAM_UNIT = 1 / 128  # of a block's period
+COUNTED = (
+    "blocks",
+    "expected_blocks",
+    "underruns",
+    "late_blocks",
+    "overload_blocks",
+    "resets",
+    "refused_values",
+    "motion_frames",
+    "control_frames",
+    "strikes",
+)
+SENSOR_COUNTS = ("frames", "lost", "refused", "undecodable")
+
+
+def percentile(histogram: Any, share: float) -> float:
+    """Return the load (1 = the whole period) that `share` of all blocks stay under: the upper edge of its bin.
+
+    `histogram` is memory.COUNTERS.block_histogram; 0 when it is empty.
+    """
+    total = int(np.sum(histogram))
+    if total == 0:
+        return 0.0
+    bin_ = int(np.searchsorted(np.cumsum(histogram), share * total))
+    return (min(bin_, len(histogram) - 1) + 1) * HISTOGRAM_UNIT
+
+
+def collect(
+    shared: Any,
+    snapshot: Any,
+    *,
+    name: str,
+    version: str,
+    uptime_s: float,
+    audio: dict[str, Any],
+    processes: Sequence[dict[str, Any]],
+    sensors: Sequence[dict[str, Any]],
+    recording: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the status document, ready for JSON.
+
+    `shared` is the record of memory.SHARED, `snapshot` the newest memory.CONTROL, `audio` what the audio process said
+    when it was ready, the others what the supervisor knows. Loads are shares of a block's period, 0..1.
+    """
+    counters, header = shared["counters"], shared["header"]
+    histogram = counters["block_histogram"].copy()
+    state = int(snapshot["state"])
+    latency_ns = int(snapshot["dac_ns"]) - int(snapshot["motion_arrival_ns"])
+    period_ns = 1e9 * int(header["block_frames"]) / max(int(header["rate_hz"]), 1)
+    return {
+        "name": name,
+        "version": version,
+        "uptime_s": round(uptime_s, 1),
+        "epoch": int(header["epoch"]),
+        "device": str(audio.get("device", "")),
+        "rate_hz": int(header["rate_hz"]),
+        "block": int(header["block_frames"]),
+        "device_latency_ms": audio.get("latency_ms"),
+        **{field: int(counters[field]) for field in COUNTED},
+        "load_p50": round(percentile(histogram, 0.5), 4),
+        "load_p99": round(percentile(histogram, 0.99), 4),
+        "load_max": round(int(counters["block_ns_max"]) / period_ns, 4),
+        "state": STATES[state] if 0 <= state < len(STATES) else str(state),
+        "tempo_bpm": round(float(snapshot["tempo_bpm"]), 2),
+        "bar": int(snapshot["bar"]),
+        "beat": round(float(snapshot["beat"]), 3),
+        "c": round(float(snapshot["c"]), 4),
+        "energy": round(float(snapshot["energy"]), 4),
+        "loudness_db": round(max(float(snapshot["loudness_db"]), -200.0), 2),
+        "voices": int(snapshot["voices"]),
+        "latency_ms": round(latency_ns / 1e6, 2) if int(snapshot["motion_arrival_ns"]) > 0 else None,
+        "sensors": [dict(sensor) for sensor in sensors],
+        "drops": {
+            "records": int(counters["dropped_records"]),
+            "sound": int(counters["dropped_sound"]),
+            "frames": int(shared["frames"]["dropped"][:, 0].sum()),
+            "commands": int(shared["commands"]["dropped"][:, 0].sum()),
+        },
+        "processes": [dict(process) for process in processes],
+        "recording": recording,
+    }
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def table(status: dict[str, Any]) -> str:
+    """Return the document as people read it."""
+    s = status
+    behind = s["blocks"] - s["expected_blocks"]
+    latency = "-" if s["latency_ms"] is None else f"{s['latency_ms']:.1f} ms from motion to converter"
+    rows = [
+        ("engine", f"{s['name']}, version {s['version']}, up {s['uptime_s']:.0f} s, epoch {s['epoch']}"),
+        ("device", f"{s['device'] or '-'}, {s['rate_hz']} Hz, {s['block']} frames a block"),
+        ("blocks", f"{s['blocks']} of {s['expected_blocks']} expected ({behind:+d})"),
+        ("trouble", f"{s['underruns']} underruns, {s['late_blocks']} late, {s['overload_blocks']} over their period"),
+        ("load", f"p50 {s['load_p50']:.1%}, p99 {s['load_p99']:.1%}, max {s['load_max']:.1%} of a block's period"),
+        ("state", f"{s['state']}, commitment {s['c']:.2f}, energy {s['energy']:.2f} m/s, {s['voices']} voices"),
+        ("clock", f"{s['tempo_bpm']:.1f} bpm, bar {s['bar']}, beat {s['beat']:.1f}"),
+        ("level", f"{s['loudness_db']:.1f} dBFS"),
+        ("latency", latency),
+        ("drops", ", ".join(f"{count} {what}" for what, count in s["drops"].items())),
+        ("resets", f"{s['resets']} non-finite states reset, {s['refused_values']} values refused"),
+    ]
+    lines = _columns(rows)
+    lines += ["", *_columns([("process", "pid", "state", "restarts"), *map(_process, s["processes"])])]
+    if s["sensors"]:
+        heads = ("sensor", "port", "rate", *SENSOR_COUNTS)
+        lines += ["", *_columns([heads, *map(_sensor, s["sensors"])])]
+    if s["recording"]:
+        lines += ["", *_columns([("recording", ", ".join(f"{k} {v}" for k, v in s["recording"].items()))])]
+    return "\n".join(lines)
+
+
+def _process(process: dict[str, Any]) -> tuple[str, ...]:
+    pid = process["pid"]
+    return (process["name"], "-" if pid is None else str(pid), process["state"], str(process["restarts"]))
+
+
+def _sensor(sensor: dict[str, Any]) -> tuple[str, ...]:
+    rate = f"{float(sensor.get('rate_hz') or 0):.0f} Hz"
+    counts = (str(sensor.get(field, 0)) for field in SENSOR_COUNTS)
+    return (str(sensor.get("name", "?")), str(sensor.get("port", "-")), rate, *counts)
+
+
+def line(status: dict[str, Any]) -> str:
+    """Return the document as the one line that a terminal shows: what a performer has to see at a glance."""
+    s = status
+    parts = [f"{s['state']:<13}", f"{s['tempo_bpm']:5.1f} bpm"]
+    for sensor in s["sensors"]:
+        frames, lost = int(sensor.get("frames", 0)), int(sensor.get("lost", 0))
+        if frames:
+            share = lost / (frames + lost)
+            parts.append(f"{sensor.get('name', '?')} {float(sensor.get('rate_hz') or 0):.0f} Hz -{share:.0%}")
+    parts += [f"load {s['load_p99']:.0%}", f"{s['underruns']} underruns", f"{s['loudness_db']:.0f} dB"]
+    if s["latency_ms"] is not None:
+        parts.append(f"{s['latency_ms']:.0f} ms")
+    parts += [f"{p['name']} {p['state']}" for p in s["processes"] if p["state"] != "ready"]
+    return "  ".join(parts)

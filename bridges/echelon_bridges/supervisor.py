@@ -1,0 +1,258 @@
+"""`echelon-engine run`: owns the shared block, keeps the processes alive, answers `status` and `set`, stops cleanly.
+
+Order: signals, name, block, control socket, processes. Whatever was made is taken away again in reverse, however it
+ends. Numba is imported after the processes have started, in a thread, so that it delays nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from echelon_bridges import lock, status
+from echelon_bridges.control import ControlServer, runtime_folder
+from echelon_bridges.part import Part, Plan, plans
+from echelon_bridges.terminal import Terminal
+from echelon_engine import __version__, config_file, live
+from echelon_engine.block import SharedBlock
+from echelon_engine.config import Config
+from echelon_engine.errors import EXIT_FAILURE, UsageError, nearest
+from echelon_engine.memory import CONTROL, SETTINGS, seqlock, triple
+
+FADE_S = 0.45  # the callback is silent after this long
+PUBLISH_S = 1.5  # stopping does not wait longer than this for Numba; the sound then ends without a fade
+TICK_S = 0.25
+HUNG_S = 3.0  # an audio process that played and then counts no block for so long is replaced
+FORCE_S = 1.0  # a second signal sooner than this after the first is the same wish, not impatience
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Supervisor:
+    """One engine, from its first process to its last. `run` plays until stopped and returns the exit code."""
+
+    def __init__(
+        self, config: Config, terminal: Terminal, seconds: float | None, make: Callable[[str], Sequence[Plan]]
+    ):
+        self.config = config
+        self.name = config.engine.name
+        self.settings = live.initial_settings(config)
+        self.sensors: list[dict[str, Any]] = []
+        self.recording: dict[str, Any] | None = None
+        self.parts: list[Part] = []
+        self.exit_code = 0
+        self._terminal = terminal
+        self._seconds = seconds
+        self._make = make
+        self._stop = asyncio.Event()
+        self._stop_since = 0.0
+        self._began = time.monotonic()
+        self._snapshot = np.zeros(1, CONTROL)
+        self._rings: asyncio.Future[Any] | None = None
+        self._holder = lock.Holder(os.getpid(), "")
+
+    async def run(self) -> int:
+        """Play until a signal, the end of `seconds`, a `stop` request or a failure; return the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self._signalled, number)
+        async with contextlib.AsyncExitStack() as stack:
+            self._lock = lock.NameLock(self.name)
+            stack.callback(self._lock.release)
+            if await asyncio.to_thread(self._lock.clear_stale):
+                self._terminal.event("notice", text="an engine of this name was killed; what it left is cleared")
+            audio = self.config.audio
+            self._block = SharedBlock.create(self.name, audio.rate_hz, audio.block)
+            stack.callback(self._block.close)
+            stack.callback(self._block.unlink)
+            for slot in range(3):  # nobody reads yet
+                self._block.shared["settings"]["slot"][slot] = self.settings[0]
+            server = ControlServer(runtime_folder() / f"{self.name}.sock", self.answer)
+            self._holder.socket = str(server.path)
+            self._lock.write(self._holder)
+            stack.push_async_callback(server.close)
+            await server.start()
+            stack.push_async_callback(self._stop_parts)
+            await self._play()
+        self._terminal.event("stopped", uptime_s=round(time.monotonic() - self._began, 1))
+        return self.exit_code
+
+    async def _play(self) -> None:
+        line = config_file.to_json(self.config)
+        self.parts = [Part(plan, line, self._on_event, self._on_start) for plan in self._make(self.name)]
+        keepers = [asyncio.create_task(self._keep(part)) for part in self.parts]
+        watchers = [asyncio.create_task(self._tick()), asyncio.create_task(self._limit())]
+        await self._stop.wait()
+        for task in watchers:
+            task.cancel()
+        self._terminal.clear()
+        await self._fade()
+        await self._stop_parts()
+        await asyncio.gather(*keepers, *watchers, return_exceptions=True)
+
+    async def _keep(self, part: Part) -> None:
+        if reason := await part.keep():
+            self.exit_code = EXIT_FAILURE
+            self._terminal.event("error", "error", part=part.name, text=reason)
+            self.stop()
+
+    async def _limit(self) -> None:
+        """Stop after `seconds` of sound."""
+        if self._seconds is not None:
+            await self.parts[0].ready.wait()
+            await asyncio.sleep(self._seconds)
+            self.stop()
+
+    async def _tick(self) -> None:
+        """Four times a second: the status line, and whether the callback still counts blocks."""
+        await self.parts[0].ready.wait()
+        await self._load_rings()
+        blocks, moved, starts = 0, time.monotonic(), 0
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(TICK_S)
+            if self._terminal.interactive:
+                self._terminal.line(status.line(await self.status()))
+            audio, now = self.parts[0], time.monotonic()
+            count = int(self._block.shared["counters"]["blocks"])
+            asleep = now - before > 4 * TICK_S  # this process was held up itself
+            if count != blocks or audio.starts != starts or not audio.ready.is_set() or asleep:
+                moved = now
+            blocks, starts = count, audio.starts
+            if count and now - moved > HUNG_S:
+                self._terminal.event(
+                    "hung", "warning", part=audio.name, text=f"no block for {HUNG_S:g} s; replacing it"
+                )
+                audio.send(signal.SIGKILL)
+                moved = now
+
+    def stop(self) -> None:
+        """Begin to stop; returns at once."""
+        if not self._stop.is_set():
+            self._stop_since = time.monotonic()
+            self._stop.set()
+
+    def _signalled(self, number: signal.Signals) -> None:
+        if self._stop.is_set() and time.monotonic() - self._stop_since > FORCE_S:
+            for part in self.parts:
+                part.stopping = True
+                part.send(signal.SIGKILL)
+        elif not self._stop.is_set():
+            self._terminal.event("stopping", signal=signal.Signals(number).name)
+            self.stop()
+
+    async def _fade(self) -> None:
+        if self.parts and self.parts[0].ready.is_set():
+            self.settings["fade"] = 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._publish(), PUBLISH_S)
+                await asyncio.sleep(FADE_S)
+
+    async def _stop_parts(self) -> None:
+        for part in reversed(self.parts):
+            await part.stop()
+
+    def _on_start(self, part: Part) -> None:
+        header = self._block.shared["header"]
+        if part.restarts:
+            header["epoch"] += 1
+        if part.name == "bridges":
+            self.sensors = []
+        self._holder.children = [pid for each in self.parts if (pid := each.pid)]
+        self._lock.write(self._holder)
+        self._terminal.event("started", part=part.name, pid=part.pid, restarts=part.restarts)
+
+    def _on_event(self, part: Part, event: dict[str, Any]) -> None:
+        kind = event.pop("event")
+        if kind == "sensors":
+            self.sensors = [row for row in event.get("sensors", []) if isinstance(row, dict)]
+        elif kind == "recording":
+            self.recording = event
+        elif kind == "died":
+            if not part.stopping:
+                self._terminal.event("died", "warning", part=part.name, **event)
+        elif kind == "error" and not part.was_ready:
+            pass  # becomes the reason why the engine ends
+        else:
+            level = {"error": "error", "output": "warning", "warning": "warning"}.get(kind, "info")
+            self._terminal.event(kind, level, part=part.name, **event)
+
+    async def _load_rings(self) -> Any:
+        if self._rings is None:
+            self._rings = asyncio.ensure_future(asyncio.to_thread(_import_rings))
+        return await asyncio.shield(self._rings)
+
+    async def _publish(self) -> None:
+        rings = await self._load_rings()
+        rings.publish(self._block.shared["settings"], self.settings)
+
+    async def status(self) -> dict[str, Any]:
+        """Return the status document (see `status.collect`)."""
+        rings = await self._load_rings()
+        rings.read_snapshot(self._snapshot, self._block.shared["snapshot"])
+        return status.collect(
+            self._block.shared,
+            self._snapshot[0],
+            name=self.name,
+            version=__version__,
+            uptime_s=time.monotonic() - self._began,
+            audio=self.parts[0].report if self.parts else {},
+            processes=[
+                {"name": part.name, "pid": part.pid, "state": part.state, "restarts": part.restarts}
+                for part in self.parts
+            ]
+            + [{"name": "supervisor", "pid": os.getpid(), "state": "ready", "restarts": 0}],
+            sensors=self.sensors,
+            recording=self.recording,
+        )
+
+    async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer one request of the control socket."""
+        match request.get("command"):
+            case "status":
+                return {"status": await self.status()}
+            case "set":
+                key, value = str(request.get("key", "")), str(request.get("value", ""))
+                changed = self.settings.copy()
+                shown = live.apply(changed[0], key, value)
+                self.settings = changed
+                await self._publish()
+                self._terminal.event("set", key=key, value=shown)
+                return {"key": key, "value": shown}
+            case "get":
+                return {"values": {key: live.shown(self.settings[0], key) for key in live.names()}}
+            case "stop":
+                self.stop()
+                return {}
+        known = ("status", "set", "get", "stop")
+        wrong = str(request.get("command"))[:40]
+        raise UsageError(f"command {wrong!r}", "is not known", nearest(wrong, known) or f"one of {', '.join(known)}")
+
+
+def _import_rings() -> Any:
+    """Import the rings and compile what is used of them, so that no later call holds the event loop up."""
+    from echelon_engine import rings
+
+    rings.publish(np.zeros(1, triple(SETTINGS))[0], np.zeros(1, SETTINGS))
+    rings.read_snapshot(np.zeros(1, CONTROL), np.zeros(1, seqlock(CONTROL))[0])
+    return rings
+
+
+def supervise(config: Config, seconds: float | None = None, make: Callable[[str], Sequence[Plan]] = plans) -> int:
+    """Run one engine to its end and return the exit code; `make` names the processes (tests put small ones in)."""
+    terminal = Terminal(sys.stderr)
+
+    async def main() -> int:
+        return await Supervisor(config, terminal, seconds, make).run()
+
+    try:
+        return asyncio.run(main())
+    finally:
+        terminal.clear()

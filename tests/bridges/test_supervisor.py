@@ -1,0 +1,296 @@
+"""The supervisor with tiny processes: starting, dying, stopping, and what is left behind."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echelon_bridges import control, lock
+from echelon_engine import block
+from echelon_engine.errors import UserError
+
+FAKE = Path(__file__).with_name("fake_engine.py")
+PATIENCE_S = 40.0  # the machine may be busy; nothing here measures speed
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    """Return the first true value of `condition`."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"waited in vain for {what}")
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process runs (a zombie does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        try:
+            os.kill(pid, 0)
+        except OSError:
+            return False
+        return not Path("/proc/self").exists()
+
+
+class Engine:
+    """One engine under test."""
+
+    def __init__(self, tmp: Path, name: str, audio: str, bridges: str, seconds: float) -> None:
+        self.name = name
+        self.log = tmp / f"{name}.log"
+        self.err = tmp / f"{name}.err"
+        environment = {**os.environ, "ECHELON_TEST_LOG": str(self.log), "XDG_RUNTIME_DIR": str(tmp)}
+        with self.err.open("ab") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, str(FAKE), name, str(seconds), audio, bridges], stderr=stream, env=environment
+            )
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """Ask over the control socket."""
+        return control.request(self.name, **request)
+
+    def status(self) -> dict[str, Any]:
+        """Return the status document."""
+        return dict(self.ask(command="status")["status"])
+
+    def ready(self) -> dict[str, Any]:
+        """Wait until both processes are ready; return the status document."""
+
+        def both() -> dict[str, Any] | None:
+            try:
+                document = self.status()
+            except UserError:
+                return None
+            return document if all(p["state"] == "ready" for p in document["processes"]) else None
+
+        return dict(wait_for(both, f"readiness; it said {self.err.read_text()}"))
+
+    def pids(self) -> dict[str, int]:
+        """Return the process ids by name."""
+        return {p["name"]: p["pid"] for p in self.status()["processes"]}
+
+    def end(self) -> int:
+        """Wait for the end and return the exit code."""
+        return self.process.wait(PATIENCE_S)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Engine]]:
+    """Start engines; afterwards none of their processes, sockets or blocks may be left."""
+    engines: list[Engine] = []
+
+    def begin(name: str = "", audio: str = "plain", bridges: str = "plain", seconds: float = 0) -> Engine:
+        engines.append(Engine(tmp_path, name or f"t{os.getpid()}", audio, bridges, seconds))
+        return engines[-1]
+
+    yield begin
+    for engine in engines:
+        if engine.process.poll() is None:
+            engine.process.kill()
+            engine.process.wait()
+        for path in (block.path_of(engine.name), lock.path_of(engine.name)):
+            path.unlink(missing_ok=True)
+
+
+def left_behind(name: str, folder: Path) -> list[str]:
+    """Return what an engine left: block, lock, socket."""
+    paths = (block.path_of(name), lock.path_of(name), folder / "echelon")
+    return [str(path) for path in paths if path.exists()]
+
+
+@pytest.mark.realtime
+def test_stops_by_itself_fades_and_leaves_nothing(start: Callable[..., Engine], tmp_path: Path) -> None:
+    """After its seconds it fades, stops bridges before audio, exits 0 and leaves no process or file."""
+    engine = start(seconds=1.0)
+    pids = engine.ready()["processes"]
+    assert engine.end() == 0
+    ends = engine.log.read_text().splitlines()
+    assert len(ends) == 2
+    assert all(line.endswith("fade=1") for line in ends)
+    assert not [p for p in pids if alive(p["pid"])]
+    assert left_behind(engine.name, tmp_path) == []
+
+
+@pytest.mark.realtime
+@pytest.mark.parametrize(
+    ("number", "moment_s"), [(signal.SIGINT, 0.0), (signal.SIGINT, 0.3), (signal.SIGINT, 0.7), (signal.SIGHUP, 0.2)]
+)
+def test_signal_while_starting_stops_cleanly(
+    start: Callable[..., Engine], tmp_path: Path, number: signal.Signals, moment_s: float
+) -> None:
+    """Whenever the signal comes, nothing is left behind, no stack trace shown, and the exit code is 0."""
+    engine = start()
+    wait_for(lambda: lock.is_held(engine.name), "the start")
+    time.sleep(moment_s)
+    engine.process.send_signal(number)
+    assert engine.end() == 0
+    assert "Traceback" not in engine.err.read_text()
+    assert left_behind(engine.name, tmp_path) == []
+
+
+@pytest.mark.realtime
+def test_killed_processes_return_and_the_epoch_grows(start: Callable[..., Engine], tmp_path: Path) -> None:
+    """A killed process is replaced, the other goes on, the epoch and its restarts say so."""
+    engine = start()
+    before = engine.ready()
+    pids = engine.pids()
+    os.kill(pids["bridges"], signal.SIGKILL)
+    wait_for(lambda: engine.status()["epoch"] == before["epoch"] + 1, "bridges to return")
+    engine.ready()
+    assert engine.pids()["audio"] == pids["audio"]
+    os.kill(pids["audio"], signal.SIGKILL)
+    wait_for(lambda: engine.status()["epoch"] == before["epoch"] + 2, "audio to return")
+    after = engine.ready()
+    assert {p["name"]: p["restarts"] for p in after["processes"]} == {"audio": 1, "bridges": 1, "supervisor": 0}
+    assert "event=died part=audio code=-9" in engine.err.read_text()
+    engine.process.terminate()
+    assert engine.end() == 0
+    assert left_behind(engine.name, tmp_path) == []
+
+
+@pytest.mark.realtime
+def test_hung_audio_is_replaced_and_crashing_bridges_are_tried_for_ever(start: Callable[..., Engine]) -> None:
+    """Audio that stops counting blocks is killed and started again; bridges fail and fail, and each time it is said."""
+    engine = start(audio="hung", bridges="crash")
+    wait_for(lambda: "event=hung" in engine.err.read_text(), "the hang to be seen")
+    wait_for(lambda: engine.err.read_text().count("event=ready part=audio") >= 2, "a new audio process")
+    wait_for(lambda: engine.err.read_text().count("event=died part=bridges") >= 4, "four failures")
+    assert "something odd on stdout" in engine.err.read_text()
+    engine.process.terminate()
+    assert engine.end() == 0
+
+
+@pytest.mark.realtime
+@pytest.mark.parametrize(
+    ("audio", "bridges", "says"),
+    [
+        ("plain", "refuse", "port 12351: in use; set ports.mocopi"),
+        ("crash", "plain", "audio failed 3 times"),
+    ],
+)
+def test_a_process_that_cannot_start_ends_the_engine(
+    start: Callable[..., Engine], tmp_path: Path, audio: str, bridges: str, says: str
+) -> None:
+    """A refusal with a reason, or audio that never starts, stops everything with exit code 1 and the reason."""
+    engine = start(audio=audio, bridges=bridges)
+    assert engine.end() == 1
+    assert says in engine.err.read_text()
+    assert engine.err.read_text().count(says) == 1
+    assert left_behind(engine.name, tmp_path) == []
+
+
+@pytest.mark.realtime
+def test_noisy_and_stubborn_processes_harm_nobody(start: Callable[..., Engine], tmp_path: Path) -> None:
+    """Garbage and endless lines on a child's stdout are survived; a child that ignores SIGTERM is killed; exit 0."""
+    engine = start(audio="noisy", bridges="stubborn")
+    pids = engine.ready()["processes"]
+    wait_for(lambda: "still here" in engine.err.read_text(), "the notice after the noise")
+    engine.process.send_signal(signal.SIGHUP)
+    assert engine.end() == 0
+    assert "did not stop" in engine.err.read_text()
+    assert not [p for p in pids if alive(p["pid"])]
+    assert left_behind(engine.name, tmp_path) == []
+
+
+@pytest.mark.realtime
+def test_killed_supervisor_takes_its_children_along_and_the_next_run_clears_up(
+    start: Callable[..., Engine], tmp_path: Path
+) -> None:
+    """After kill -9 of the supervisor the children leave by themselves, and the name can be used again at once."""
+    first = start()
+    first.ready()
+    pids = first.pids()
+    first.process.kill()
+    first.process.wait()
+    assert block.path_of(first.name).exists()
+    second = start(first.name)
+    second.ready()
+    assert not [name for name, pid in pids.items() if alive(pid)]
+    assert "what it left is cleared" in second.err.read_text()
+    second.process.terminate()
+    assert second.end() == 0
+    assert left_behind(first.name, tmp_path) == []
+
+
+@pytest.mark.realtime
+def test_two_engines_live_side_by_side_and_one_name_only_once(start: Callable[..., Engine]) -> None:
+    """A second engine of the same name is refused with the first one's pid; another name runs beside it."""
+    first = start()
+    first.ready()
+    twin = start(first.name)
+    assert twin.end() == 1
+    assert f"already running (process {first.process.pid})" in twin.err.read_text()
+    other = start(f"{first.name}-b")
+    other.ready()
+    assert {first.name, other.name} <= set(lock.running())
+    assert other.ask(command="set", key="tempo", value="99")["value"] == "99 bpm"
+    assert first.ask(command="get")["values"]["tempo"] != "99 bpm"
+    assert first.ask(command="stop") == {}
+    assert first.end() == 0
+    with pytest.raises(UserError, match=rf"not running; running: .*{other.name}"):
+        first.status()
+    other.process.terminate()
+    assert other.end() == 0
+
+
+@pytest.mark.realtime
+def test_control_socket_survives_bad_clients(start: Callable[..., Engine], tmp_path: Path) -> None:
+    """Garbage, huge lines, silent and crowding clients are answered or dropped; honest ones are served."""
+    engine = start()
+    document = engine.ready()
+    assert document["sensors"][0]["name"] == "mocopi"
+    assert document["device"] == "fake"
+    holder = lock.read(engine.name)
+    assert holder is not None
+    assert Path(holder.socket).stat().st_mode & 0o077 == 0
+
+    def say(data: bytes) -> dict[str, Any]:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(PATIENCE_S)
+            client.connect(holder.socket)
+            try:
+                client.sendall(data)
+            except OSError:
+                return {}
+            return dict(json.loads(client.makefile().readline() or "{}"))
+
+    for garbage in (
+        b"\xff\x00\n",
+        b"[]\n",
+        b"{}\n",
+        b"[" * 60_000 + b"\n",
+        b'{"command": "sett"}\n',
+        b"1" * 5000 + b"\n",
+    ):
+        answer = say(garbage)
+        assert answer["ok"] is False
+        assert answer["error"]
+    assert say(b"x" * 1_000_000).get("ok", False) is False
+    for key, value in (("temp", "1"), ("tempo", "1e9"), ("", "")):
+        with pytest.raises(UserError):
+            engine.ask(command="set", key=key, value=value)
+    crowd = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+    for client in crowd:
+        client.connect(holder.socket)
+    for client in crowd:
+        client.close()
+    engine.ready()
+    assert engine.ask(command="set", key="lane.gain", value="-6 dB")["value"] == "0.667 (-6 dB)"
+    attached = block.SharedBlock.attach(engine.name)
+    slots = attached.shared["settings"]["slot"]
+    assert max(int(on) for on in slots["override_on"][:, 28]) == 1
+    del slots
+    attached.close()
+    engine.process.terminate()
+    assert engine.end() == 0
