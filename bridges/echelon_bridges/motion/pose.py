@@ -17,12 +17,29 @@ from echelon_engine.memory import BREAK, LIMB_FRAME
 from numpy.typing import ArrayLike, NDArray
 
 from echelon_bridges.motion import quaternion as qt
-from echelon_bridges.motion.skeleton import ALL_VALID, LEVELS, LIMBS
+from echelon_bridges.motion.skeleton import ALL_VALID, LEVELS, LIMBS, PARENTS
 
 Floats = NDArray[np.float64]
 Frames = NDArray[Any]  # of LIMB_FRAME
 
 UPRIGHT = 0.15  # qy^2 + qw^2 from which the heading is trusted at once; head down within 45 degrees lies below it
+
+
+def _ancestors() -> tuple[NDArray[np.intp], ...]:
+    """Return, for pointer jumping, each bone's ancestor 1, 2, 4 .. generations up; 27 stands above the root.
+
+    Replacing every transform M by M[ancestor] M, for each of these tables in turn, carries all bones into the root's frame
+    in as many steps as the depth has binary digits (Hillis and Steele, 1986), a third of a walk by generations.
+    """
+    table = np.array([parent if parent >= 0 else LIMBS for parent in PARENTS] + [LIMBS], dtype=np.intp)
+    result = []
+    while np.any(table != LIMBS):
+        result.append(table)
+        table = table[table]
+    return tuple(result)
+
+
+ANCESTORS = _ancestors()
 
 
 def follow_heading(last: float, x: float, y: float, z: float, w: float) -> float:
@@ -57,11 +74,14 @@ def positions(local: ArrayLike, offsets: ArrayLike) -> Floats:
 
     `offsets` `(27, 3)` are the bones' offsets from their parents, metres; the root's own is ignored.
     """
-    matrix = qt.to_matrix(local)
-    matrix[..., 1:, :3, 3] = np.asarray(offsets)[1:]
-    for bones, parents in LEVELS:
-        matrix[..., bones, :, :] = matrix[..., parents, :, :] @ matrix[..., bones, :, :]
-    return matrix[..., :3, 3]
+    local = np.asarray(local, dtype=np.float64)
+    matrix = np.empty((*local.shape[:-2], LIMBS + 1, 4, 4))
+    matrix[..., LIMBS, :, :] = np.eye(4)
+    matrix[..., :LIMBS, :, :] = qt.to_matrix(local)
+    matrix[..., 1:LIMBS, :3, 3] = np.asarray(offsets)[1:]
+    for above in ANCESTORS:
+        matrix = matrix[..., above, :, :] @ matrix
+    return matrix[..., :LIMBS, :3, 3]
 
 
 def world_rotations(local: ArrayLike) -> Floats:
@@ -110,6 +130,8 @@ class LiveBody:
         self._last = np.tile(qt.IDENTITY, (LIMBS, 1))
         self._origin = np.zeros(3)
         self._heading = 0.0
+        self._matrix = np.zeros((LIMBS + 1, 4, 4))
+        self._matrix[LIMBS] = np.eye(4)
         self.refused_bones = 0
         self.offsets = np.zeros((LIMBS, 3))
         self.set_offsets(offsets)
@@ -153,10 +175,11 @@ class LiveBody:
         head["valid"], head["flags"], head["heading"] = valid, flags, heading
         head["origin"] = self._origin
         head["rotation"] = local * np.where(local[:, 3:] < 0.0, -1.0, 1.0)
-        matrix = ((local[:, :, None] * local[:, None, :]).reshape(LIMBS, 16) @ qt.TO_MATRIX).reshape(LIMBS, 4, 4)
-        matrix[:, :3, 3] = self.offsets
-        matrix[0, :3, 3] = 0.0
-        for bones, parents in LEVELS:
-            matrix[bones] = matrix[parents] @ matrix[bones]
-        head["position"] = matrix[:, :3, 3]
+        matrix = self._matrix
+        outer = (local[:, :, None] * local[:, None, :]).reshape(LIMBS, 16)
+        np.matmul(outer, qt.TO_MATRIX, out=matrix[:LIMBS].reshape(LIMBS, 16))
+        matrix[1:LIMBS, :3, 3] = self.offsets[1:]
+        for above in ANCESTORS:
+            matrix = matrix[above] @ matrix
+        head["position"] = matrix[:LIMBS, :3, 3]
         return record

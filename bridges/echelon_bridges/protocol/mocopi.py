@@ -41,7 +41,7 @@ _REST = np.dtype(
         ("tran_size", "<u4"), ("tran_tag", "S4"), ("tran", "<f4", (7,)),
     ]
 )  # fmt: skip
-_IDENTITY = np.array([0.0, 0.0, 0.0, 1.0])
+_IDENTITIES = np.tile([0.0, 0.0, 0.0, 1.0], (LIMBS, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,27 @@ class Frame:
 class _Bad(Exception):  # noqa: N818 - never leaves this module
     def __init__(self, kind: str, detail: str) -> None:
         self.refusal = Refusal(kind, detail)
+
+
+def _headers(layout: np.dtype[Any], tag: bytes) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
+    """Return which bytes of a bone are headers, and what they are in a bone laid out as `layout`."""
+    table = np.zeros(1, layout)
+    table["size"], table["tag"] = layout.itemsize - 8, tag
+    table["id_size"], table["id_tag"] = 2, b"bnid"
+    table["tran_size"], table["tran_tag"] = 28, b"tran"
+    values = ["id", "tran"]
+    if layout is _REST:
+        table["parent_size"], table["parent_tag"] = 2, b"pbid"
+        values.append("parent")
+    is_header = np.ones(layout.itemsize, dtype=bool)
+    for name in values:
+        kind, begin = (layout.fields or {})[name][:2]
+        is_header[begin : begin + kind.itemsize] = False
+    at = np.flatnonzero(is_header)
+    return at, np.frombuffer(table.tobytes(), np.uint8)[at]
+
+
+_HEADERS = {b"btdt": _headers(_BONE, b"btdt"), b"bndt": _headers(_REST, b"bndt")}
 
 
 def boxes(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
@@ -166,7 +187,7 @@ def _decode_frame(payload: memoryview, unknown: int) -> Frame | Refusal:
     if unix_s is not None and not abs(unix_s) < 1e11:
         unix_s = None
     ids, _, trans = _bones(bones, _BONE, b"btdt")
-    rotations = np.tile(_IDENTITY, (LIMBS, 1))
+    rotations = _IDENTITIES.copy()
     q = trans[:, :4]
     squared = np.einsum("ij,ij->i", q, q)
     good = (squared > 0.25) & (squared < 4.0) & (np.abs(trans[:, 4:]) < MAX_PLACE_M).all(axis=1) & (ids < LIMBS)
@@ -174,14 +195,10 @@ def _decode_frame(payload: memoryview, unknown: int) -> Frame | Refusal:
     if refused:
         ids, trans = ids[good], trans[good]
     rotations[ids] = trans[:, :4]
-    root = np.zeros(3)
     present = 0
     for bone in ids.tolist():
         present |= 1 << bone
-    if present & 1:
-        root = trans[np.flatnonzero(ids == 0)[-1], 4:].copy()
-    else:
-        root[:] = np.nan
+    root = trans[np.flatnonzero(ids == 0)[-1], 4:].copy() if present & 1 else np.full(3, np.nan)
     return Frame(number, time_s, unix_s, timecode, rotations, root, present, unknown, refused)
 
 
@@ -212,13 +229,9 @@ def _bones(data: memoryview, layout: np.dtype[Any], tag: bytes) -> tuple[NDArray
     """Return ids (n,), parents (n,) (-1 where not said) and trans (n, 7) of the bones in a btrs or bons payload."""
     if len(data) % layout.itemsize == 0 and len(data) // layout.itemsize <= MAX_BOXES:
         table = np.frombuffer(data, layout)
-        fits = (
-            (table["tag"] == tag).all() and (table["size"] == layout.itemsize - 8).all()
-            and (table["id_tag"] == b"bnid").all() and (table["id_size"] == 2).all()
-            and (table["tran_tag"] == b"tran").all() and (table["tran_size"] == 28).all()
-            and (layout is _BONE or bool((table["parent_tag"] == b"pbid").all() and (table["parent_size"] == 2).all()))
-        )  # fmt: skip
-        if fits:
+        size = layout.itemsize
+        headers, pattern = _HEADERS[tag]
+        if (np.frombuffer(data, np.uint8).reshape(-1, size)[:, headers] == pattern).all():
             ids = table["id"].astype(np.int64)
             parents = table["parent"].astype(np.int64) if layout is _REST else np.full(len(ids), -1)
             return ids, parents, table["tran"].astype(np.float64)

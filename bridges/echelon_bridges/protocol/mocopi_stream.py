@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from echelon_engine.memory import BREAK
 
-from echelon_bridges.motion.pose import Frames, LiveBody
+from echelon_bridges.motion.pose import Floats, Frames, LiveBody
 from echelon_bridges.motion.skeleton import ALL_VALID, REST_OFFSETS
 from echelon_bridges.protocol import mocopi
 from echelon_bridges.protocol.refusal import FOREIGN, Refusal
@@ -54,7 +54,7 @@ class MocopiStream:
         self._late: tuple[int, int] = (0, 0)  # number of the newest late packet, how many came in order
 
     @property
-    def offsets(self) -> np.ndarray:
+    def offsets(self) -> Floats:
         """Bone offsets in use (27, 3), metres."""
         return self._body.offsets
 
@@ -82,8 +82,6 @@ class MocopiStream:
         self._last = packet
         self.counts.frames += 1
         self.counts.before_skeleton += not self._has_skeleton
-        if flags & BREAK:
-            self._last_ns = 0 if self.counts.frames == 1 else self._last_ns
         time_ns = self.clock.engine_ns(round(packet.time_s * 1e9), arrival_ns)
         self._last_ns = max(time_ns, self._last_ns + 1) if self._last_ns else time_ns
         rotations = packet.rotations
