@@ -16,9 +16,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Run the model over the file."""
-    from echelon_models import infer
-
     weights = _options.check_input(arguments.weights, "weights file")
     source = _options.check_input(arguments.source, "input file")
-    print(infer.run(weights, source, _options.check_output(arguments.target, ".npz")))
+    target = _options.check_output(arguments.target, ".npz")
+
+    from echelon_models.infer import run as infer
+
+    print(infer(weights, source, target))
     return 0

@@ -14,7 +14,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print format, shapes and certificate."""
-    from echelon_models import inspect
+    from echelon_models.inspect import describe
 
-    print(inspect.describe(_options.check_input(arguments.weights, "weights file")))
+    print(describe(_options.check_input(arguments.weights, "weights file")))
     return 0

@@ -1,0 +1,232 @@
+"""What works on this machine, what does not, and what to do: one check a subject, each a list of rows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from echelon_bridges import lock
+from echelon_engine.config import BUILT_IN, Config
+from echelon_engine.errors import UserError
+
+Verdict = Literal["ok", "warn", "fail"]
+LIMITS = (
+    "as root: printf '@audio - rtprio 95\\n@audio - memlock unlimited\\n' > /etc/security/limits.d/95-echelon.conf "
+    "&& usermod -aG audio $USER, then log in again; or install rtkit and a sound server that uses it"
+)
+FREE_BYTES = 64 << 20
+PYTHONS = ((3, 11), (3, 13))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One finding; `remedy` says what to do unless the verdict is ok."""
+
+    subject: str
+    verdict: Verdict
+    text: str
+    remedy: str = ""
+
+
+def python(_: Config) -> Iterator[Row]:
+    """Python and Numba."""
+    from importlib.metadata import version as installed
+
+    version = sys.version_info[:2]
+    fits = PYTHONS[0] <= version <= PYTHONS[1]
+    text = f"Python {sys.version.split()[0]}, Numba {installed('numba')}, NumPy {installed('numpy')}"
+    yield Row("python", "ok" if fits else "warn", text, "" if fits else "3.11 to 3.13 are tested")
+
+
+def cache(_: Config) -> Iterator[Row]:
+    """The folder of compiled code: whether the next start is warm, whether it can be kept."""
+    from echelon_engine._jit import CACHE_DIR, cache_root
+
+    files = list(CACHE_DIR.rglob("*.nbc")) if CACHE_DIR.is_dir() else []
+    size = sum(path.stat().st_size for path in files) / 1e6
+    existing = next((folder for folder in (cache_root(), *cache_root().parents) if folder.exists()), Path("/"))
+    if not os.access(existing, os.W_OK):
+        yield Row("cache", "warn", f"{existing} cannot be written: every start compiles", "set ECHELON_CACHE_DIR")
+    elif files:
+        yield Row("cache", "ok", f"{len(files)} compiled functions, {size:.1f} MB, in {CACHE_DIR}")
+    else:
+        yield Row("cache", "ok", f"empty: the next start compiles first (about half a minute), into {CACHE_DIR}")
+
+
+def audio(config: Config) -> Iterator[Row]:
+    """PortAudio, its devices, and the configured one."""
+    from echelon_bridges.devices import find_device, list_devices, portaudio_problem
+
+    if problem := portaudio_problem():
+        value, _, remedy = problem.partition("; ")
+        yield Row("audio", "warn", f"{value}; the null device plays to nobody", remedy)
+    else:
+        real = [device for device in list_devices() if device.index is not None]
+        if real:
+            yield Row("audio", "ok", f"PortAudio sees {len(real)} output devices")
+        else:
+            yield Row("audio", "warn", "PortAudio sees no output device", "plug one in, or start JACK or PipeWire")
+    try:
+        device = find_device(config.audio.device)
+        yield Row("device", "ok", f"{config.audio.device!r} is {device.host_api}: {device.name} ({device.about})")
+    except UserError as error:
+        yield Row("device", "fail", f"{error.value}: {error.rule}", error.remedy)
+
+
+def priority(config: Config) -> Iterator[Row]:
+    """Real-time scheduling, tried in a thread of its own, and locked memory."""
+    if not sys.platform.startswith("linux"):
+        yield Row("priority", "ok", "the operating system raises audio threads by itself (untested here)")
+        return
+    import resource
+
+    wanted = config.audio.priority
+    answers: list[str] = []
+
+    def ask() -> None:
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(max(wanted, 1)))  # 0: this thread alone
+            answers.append("")
+        except OSError as error:
+            answers.append(error.strerror or str(error))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    limit = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
+    if wanted == 0:
+        yield Row("priority", "warn", "audio.priority = 0 asks for none", "set audio.priority to 70")
+    elif answers == [""]:
+        yield Row("priority", "ok", f"SCHED_FIFO {wanted} is granted")
+    else:
+        text = f"SCHED_FIFO {wanted} is refused ({answers[0]}; RLIMIT_RTPRIO is {limit}): drop-outs under load"
+        yield Row("priority", "warn", text, LIMITS)
+    throttle = Path("/proc/sys/kernel/sched_rt_runtime_us")
+    with contextlib.suppress(OSError, ValueError):
+        share = int(throttle.read_text()) / 1e4
+        if 0 <= share < 50:
+            yield Row("throttle", "warn", f"real-time threads get only {share:.0f} %", f"raise {throttle}")
+
+
+def cpu(_: Config) -> Iterator[Row]:
+    """Cores, and whether they run at full speed."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    enough = cores >= 2
+    yield Row(
+        "cpu",
+        "ok" if enough else "warn",
+        f"{cores} cores",
+        "" if enough else "audio wants a core beside everything else",
+    )
+    governors = set()
+    for path in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor"):
+        with contextlib.suppress(OSError):
+            governors.add(path.read_text().strip())
+    if governors and not governors <= {"performance", "schedutil"}:
+        yield Row(
+            "governor", "warn", f"CPU governor {', '.join(sorted(governors))}", "cpupower frequency-set -g performance"
+        )
+    elif governors:
+        yield Row("governor", "ok", f"CPU governor {', '.join(sorted(governors))}")
+
+
+def memory(_: Config) -> Iterator[Row]:
+    """Room for the shared block, and for sockets."""
+    from echelon_bridges.control import runtime_folder
+    from echelon_engine import block
+    from echelon_engine.memory import SHARED
+
+    folder = block.folder()
+    free = shutil.disk_usage(folder).free
+    need = f"the shared block takes {SHARED.itemsize / 1e6:.1f} MB, {folder} has {free / 1e6:.0f} MB free"
+    if free < SHARED.itemsize:
+        yield Row("memory", "fail", need, f"free {folder}")
+    elif free < FREE_BYTES:
+        yield Row("memory", "warn", need, f"free {folder}")
+    else:
+        yield Row("memory", "ok", need)
+    try:
+        sockets = runtime_folder()
+        yield Row("sockets", "ok", f"in {sockets}")
+        with contextlib.suppress(OSError):
+            sockets.rmdir()  # only when this check made it
+    except UserError as error:
+        yield Row("sockets", "fail", f"{error.value}: {error.rule}", error.remedy)
+
+
+def ports(config: Config) -> Iterator[Row]:
+    """The sensors' ports: free, used by a running engine, or taken."""
+    engines = lock.running()
+    for name in ("mocopi", "vmc"):
+        port = getattr(config.ports, name)
+        if port == 0:
+            yield Row(f"port {name}", "ok", "closed by the configuration")
+            continue
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind((config.ports.bind, port))
+                yield Row(f"port {name}", "ok", f"UDP {config.ports.bind}:{port} is free")
+            except OSError as error:
+                reason = error.strerror or str(error)
+                if engines:
+                    yield Row(f"port {name}", "ok", f"UDP {port} is in use; running here: {', '.join(engines)}")
+                else:
+                    verdict: Verdict = "fail" if config.is_chosen(f"ports.{name}") else "warn"
+                    yield Row(f"port {name}", verdict, f"UDP {config.ports.bind}:{port}: {reason}", f"set ports.{name}")
+
+
+def models(config: Config) -> Iterator[Row]:
+    """The weights load and their certificates hold."""
+    from echelon_models import weights
+
+    for name, key in (("gated", "dell_gated"), ("coupled", "dell_coupled"), ("lim_rps", "lim_rps")):
+        chosen = getattr(config.models, name)
+        path = weights.initial_path(key) if chosen == BUILT_IN else Path(chosen)  # type: ignore[arg-type]
+        try:
+            model = weights.load(path)
+        except UserError as error:
+            yield Row(f"model {name}", "fail", f"{error.value}: {error.rule}", error.remedy)
+            continue
+        if model.key != key:
+            yield Row(f"model {name}", "fail", f"{path} holds {model.key}", f"models.{name} wants {key}")
+            continue
+        figures = ", ".join(f"{figure.name} {figure.value:.3g}" for figure in model.figures)
+        yield Row(f"model {name}", "ok", f"{chosen}: certificate holds ({figures})")
+
+
+def engines(_: Config) -> Iterator[Row]:
+    """Engines that run now."""
+    running = lock.running()
+    yield Row("engines", "ok", f"running: {', '.join(running)}" if running else "none is running")
+
+
+CHECKS: tuple[Callable[[Config], Iterator[Row]], ...] = (
+    python,
+    cache,
+    audio,
+    priority,
+    cpu,
+    memory,
+    ports,
+    models,
+    engines,
+)
+
+
+def examine(config: Config) -> Iterator[Row]:
+    """Yield the rows of every check; one that breaks is itself a finding, and the others go on."""
+    for check in CHECKS:
+        try:
+            yield from check(config)
+        except Exception as error:
+            yield Row(
+                check.__name__, "fail", f"the check itself failed: {type(error).__name__}: {error}", "report this"
+            )
