@@ -1,0 +1,209 @@
+"""Who plays: strikes of the hands become notes, sustained motion bows, and `drive` lets loudness follow the energy.
+
+Latency. A strike is the peak of a hand's speed, known at its first falling sample: 17 ms of filter (motion.py) plus one
+control frame. Nothing waits for that: `bow` and `drive` rise in the very control frame in which motion begins, and the
+parameters with them. Strikes are judged on world speed (spec/motion.md), so a turn of the whole body can strike too.
+
+Keys: hand h strikes on 8 h .. 8 h + 7 in turn; its bow is BOW_KEY + h. The bow starts and moves with NOTE_OFF/NOTE_ON.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from echelon_engine._jit import inlined, kernel
+from echelon_engine.memory import NOTE_OFF, NOTE_ON
+
+EVENTS = 16
+STRINGS = 8  # strikes of one hand that may sound at once
+BOW_KEY = 2 * STRINGS
+OCTAVES = 2  # from the waist to overhead
+BOW_TRANSPOSE = -12
+
+SOFTEST = 0.25  # of velocity_scale: no peak below it is a strike
+RELATIVE = 0.55  # of the hand's usual peak: what is small beside it does not strike
+USUAL_S = 4.0  # the usual peak is forgotten with this time constant
+FALLEN = 0.97  # a peak is over when speed is below this part of it
+VALLEY = 0.6  # and a new one begins only after speed fell below this part of the last strike
+REFRACTORY_S = 0.09
+GATE_S = 0.25  # a struck note is let go after this, to ring by its own release
+DEGREE_HYSTERESIS = 0.3
+
+FLOW_ATTACK_S, FLOW_RELEASE_S = 0.02, 0.12
+BOW_START, BOW_STOP = 0.18, 0.08  # of velocity_scale, smoothed hand speed
+BOW_SETTLE_S = 0.15  # sustained: above BOW_START this long
+BOW_MOVE_S = 0.35  # the hand stays two degrees away this long: the bow follows
+DRIVE_ATTACK_S, DRIVE_RELEASE_S = 0.04, 0.25
+
+EVENT = np.dtype(
+    [
+        ("kind", np.int32),  # NOTE_ON, NOTE_OFF of memory.py
+        ("key", np.int32),
+        ("pitch", np.float32),  # MIDI note
+        ("velocity", np.float32),  # 0..1
+        ("pan", np.float32),  # -1 left .. 1 right
+    ],
+    align=True,
+)
+NOTES = np.dtype(
+    [
+        ("count", np.int64),  # events of this control frame
+        ("event", EVENT, (EVENTS,)),
+        ("bow", np.float32, (2,)),  # force 0..1 of key BOW_KEY + h
+        ("drive", np.float32),  # 0..1, a level that follows energy: 40 ms up, 250 ms down
+        ("strikes", np.int64),  # since the start
+        ("ladder", np.int64, (12 * OCTAVES + 1,)),  # semitones of the degrees
+        ("peak", np.float64, (2,)),  # of the rise now going on
+        ("valley", np.float64, (2,)),  # lowest speed since the last strike
+        ("last", np.float64, (2,)),  # speed of the last strike: what VALLEY is measured against
+        ("usual", np.float64, (2,)),
+        ("rest_s", np.float64, (2,)),  # of the refractory time
+        ("degree", np.int64, (2,)),
+        ("string", np.int64, (2,)),
+        ("gate_s", np.float64, (2 * STRINGS,)),  # until the note is let go; 0: not sounding
+        ("flow", np.float64, (2,)),
+        ("bowing", np.uint8, (2,)),
+        ("settle_s", np.float64, (2,)),
+        ("away_s", np.float64, (2,)),
+        ("bow_degree", np.int64, (2,)),
+    ],
+    align=True,
+)
+
+
+@inlined
+def _emit(notes: Any, kind: int, key: int, pitch: float, velocity: float, pan: float) -> None:
+    if notes.count < EVENTS:
+        event = notes.event[notes.count]
+        event.kind = kind
+        event.key = key
+        event.pitch = pitch
+        event.velocity = velocity
+        event.pan = pan
+        notes.count += 1
+
+
+@inlined
+def _toward(value: float, target: float, time_s: float, dt: float) -> float:
+    """Return `value` one step of dt nearer to `target` with a time constant (backward Euler: never overshoots)."""
+    return value + (target - value) * (dt / (time_s + dt))
+
+
+@kernel
+def fill_ladder(notes: Any, scale: int) -> int:
+    """Write the semitones of OCTAVES of `scale` (bit i: semitone i; none: all) and the top root; return its degree."""
+    mask = scale if scale & 4095 else 4095
+    count = 0
+    for semitone in range(12 * OCTAVES + 1):
+        if (mask >> (semitone % 12)) & 1:
+            notes.ladder[count] = semitone
+            count += 1
+    return count - 1
+
+
+@inlined
+def _struck(notes: Any, h: int, speed: float, scale: float, dt: float) -> float:
+    """Return the speed of a strike that hand `h` completed in this frame, or 0."""
+    notes.rest_s[h] = max(notes.rest_s[h] - dt, 0.0)
+    notes.usual[h] = _toward(notes.usual[h], 0.0, USUAL_S, dt)
+    notes.last[h] = _toward(notes.last[h], 0.0, USUAL_S, dt)
+    notes.valley[h] = min(notes.valley[h], speed)
+    if notes.valley[h] > VALLEY * notes.last[h]:
+        notes.peak[h] = speed  # still the same movement
+        return 0.0
+    if speed >= notes.peak[h]:
+        notes.peak[h] = speed
+        return 0.0
+    peak: float = notes.peak[h]
+    if speed > FALLEN * peak:
+        return 0.0
+    notes.peak[h] = speed
+    least = max(SOFTEST * scale, RELATIVE * notes.usual[h])
+    if peak < least or notes.rest_s[h] > 0.0 or peak - notes.valley[h] < 0.35 * peak:
+        return 0.0
+    notes.usual[h] = max(peak, notes.usual[h] + 0.5 * (peak - notes.usual[h]))
+    notes.last[h] = peak
+    notes.valley[h] = speed
+    notes.rest_s[h] = REFRACTORY_S
+    return peak
+
+
+@inlined
+def _bow(notes: Any, motion: Any, h: int, root_note: int, unit: float, dt: float) -> None:
+    """Start, move, press and stop the bow of hand `h` by its smoothed speed."""
+    speed = motion.hand_speed[h] * motion.hand_valid[h]
+    flow = _toward(notes.flow[h], speed, FLOW_ATTACK_S if speed > notes.flow[h] else FLOW_RELEASE_S, dt)
+    notes.flow[h] = flow
+    flow /= unit
+    force = 1.0 - math.exp(-flow)
+    degree = notes.degree[h]
+    notes.settle_s[h] = notes.settle_s[h] + dt if flow > BOW_START else 0.0
+    notes.away_s[h] = notes.away_s[h] + dt if abs(degree - notes.bow_degree[h]) >= 2 else 0.0
+    if notes.bowing[h] != 0 and (flow < BOW_STOP or notes.away_s[h] > BOW_MOVE_S):
+        _emit(notes, NOTE_OFF, BOW_KEY + h, 0.0, 0.0, 0.0)
+        notes.bowing[h] = 0
+    elif notes.bowing[h] == 0 and notes.settle_s[h] > BOW_SETTLE_S:
+        pitch = root_note + notes.ladder[degree] + BOW_TRANSPOSE
+        _emit(notes, NOTE_ON, BOW_KEY + h, float(pitch), 0.3 * force, -0.6 * motion.hand_side[h])
+        notes.bowing[h] = 1
+        notes.bow_degree[h] = degree
+    notes.bow[h] = force * notes.bowing[h]
+
+
+@kernel
+def silence(notes: Any) -> None:
+    """Forget all notes that sound (panic: the instrument was silenced by other means) and emit nothing."""
+    notes.count = 0
+    for h in range(2):
+        notes.bowing[h] = 0
+        notes.bow[h] = 0.0
+        notes.flow[h] = 0.0
+        notes.settle_s[h] = 0.0
+        notes.peak[h] = 0.0
+        notes.valley[h] = 0.0
+    for key in range(2 * STRINGS):
+        notes.gate_s[key] = 0.0
+
+
+@kernel
+def step(notes: Any, motion: Any, root_note: int, scale: int, velocity_scale: float, playing: bool, dt: float) -> None:
+    """Decide this control frame's events from MOTION (after `hands`): event[:count], bow[2], drive.
+
+    Velocity of a strike = 1 - exp(-peak / velocity_scale), floor 0.1; force of a bow = 1 - exp(-flow / velocity_scale);
+    drive = 1 - exp(-3 energy / velocity_scale) smoothed. All are smooth and rise with motion, so loudness follows it.
+    With `playing` false what sounds is let go and nothing begins; `drive` goes on.
+    """
+    unit = max(velocity_scale, 0.05)
+    top = fill_ladder(notes, scale)
+    notes.count = 0
+    for key in range(2 * STRINGS):
+        if notes.gate_s[key] > 0.0:
+            notes.gate_s[key] -= dt
+            if notes.gate_s[key] <= 0.0 or not playing:
+                notes.gate_s[key] = 0.0
+                _emit(notes, NOTE_OFF, key, 0.0, 0.0, 0.0)
+    target = 1.0 - math.exp(-3.0 * motion.energy / unit)
+    notes.drive = _toward(notes.drive, target, DRIVE_ATTACK_S if target > notes.drive else DRIVE_RELEASE_S, dt)
+    for h in range(2):
+        exact = motion.hand_height[h] * top
+        if abs(exact - notes.degree[h]) > 0.5 + DEGREE_HYSTERESIS:
+            notes.degree[h] = math.floor(exact + 0.5)
+        notes.degree[h] = min(notes.degree[h], top)
+        peak = 0.0
+        if motion.hand_valid[h] != 0 and playing:
+            peak = _struck(notes, h, motion.hand_speed[h], unit, dt)
+        else:
+            notes.peak[h] = 0.0  # a hand that is lost has not struck
+            notes.valley[h] = 0.0
+        if peak > 0.0:
+            key = STRINGS * h + notes.string[h]
+            notes.string[h] = (notes.string[h] + 1) % STRINGS
+            notes.gate_s[key] = GATE_S
+            velocity = max(1.0 - math.exp(-peak / unit), 0.1)
+            pitch = root_note + notes.ladder[notes.degree[h]]
+            _emit(notes, NOTE_ON, key, float(pitch), velocity, -0.6 * motion.hand_side[h])
+            notes.strikes += 1
+        _bow(notes, motion, h, root_note, unit if playing else math.inf, dt)
