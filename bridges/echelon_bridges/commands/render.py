@@ -1,0 +1,119 @@
+"""`render`: a motion file into a WAV file through the same `process()` as live: same input, same bytes."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from echelon_bridges.commands import _options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from echelon_engine.config import Config
+
+DANCER = "dancer"
+DANCE_S = 30.0
+
+
+def _length(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 36_000.0:
+        raise ArgumentTypeError(f"{text!r} must be a number of seconds from 0 to 36000")
+    return value
+
+
+def _above_0(text: str) -> float:
+    if (value := _length(text)) == 0.0:
+        raise ArgumentTypeError("must be a number of seconds above 0")
+    return value
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "motion", metavar="MOTION", help="BVH or DeepMimic clip, or `dancer` for the built-in performer"
+    )
+    parser.add_argument("target", metavar="OUT.wav", help="gets the sound")
+    parser.add_argument("--params", metavar="OUT.npz", help="gets x, c, y, z and energy, one row a control frame")
+    parser.add_argument("--seconds", type=_above_0, metavar="N", help="length; the clip is looped if it is shorter")
+    parser.add_argument(
+        "--hold", type=_length, default=2.0, metavar="N", help="then hold the last pose while it rings out (default: 2)"
+    )
+    _options.add_config(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Render and say what came out."""
+    import time
+
+    config = _options.load_config(arguments)
+    target = _options.check_output(arguments.target, ".wav")
+    params = _options.check_output(arguments.params, ".npz") if arguments.params else None
+    if arguments.motion != DANCER:
+        _options.check_input(arguments.motion, "motion file")
+    frames, seconds = _motion(config, arguments.motion, arguments.seconds, arguments.hold)
+
+    import numpy as np
+
+    from echelon_engine import live
+    from echelon_engine.offline import render
+    from echelon_engine.wav import WavWriter
+    from echelon_models.weights import load_all
+
+    weights = load_all(config.models)
+    began = time.perf_counter()
+    result = render(
+        frames,
+        seconds,
+        live.initial_settings(config)[0],
+        weights,
+        rate_hz=config.audio.rate_hz,
+        block_frames=config.audio.block,
+    )
+    took = time.perf_counter() - began
+    with WavWriter(target, config.audio.rate_hz, encoding=config.output.record_format) as writer:
+        writer.write(result.sound)
+    if params:
+        _write_params(params, result.records)
+    peak = float(np.max(np.abs(result.sound), initial=0.0))
+    level = f"{20 * np.log10(peak):.1f} dBFS" if peak > 0 else "silence"
+    print(f"{target}: {seconds:.2f} s, peak {level}, {seconds / took:.0f} times faster than real time")
+    return 0
+
+
+def _motion(config: Config, name: str, seconds: float | None, hold_s: float) -> tuple[Any, float]:
+    """Return limb frames (memory.LIMB_FRAME, from time 0) and how long to render, the held pose included."""
+    from echelon_bridges.motion import files
+
+    if name == DANCER:
+        from echelon_bridges.motion.dancer import Dancer
+
+        dancer = Dancer(config.dancer.seed, config.dancer.tempo_bpm)
+        seconds = DANCE_S if seconds is None else seconds
+        frames = dancer.frames(0, max(1, round(seconds * dancer.rate_hz)))
+        clip = files.Clip(DANCER, frames, dancer.rate_hz, dancer.offsets)
+    else:
+        clip = files.load(name)
+        if seconds is not None and seconds > clip.duration_s:
+            clip = replace(clip, frames=clip.loop().frames(0, round(seconds * clip.rate_hz)))
+        elif seconds is not None:
+            clip = replace(clip, frames=clip.frames[clip.frames["time_ns"] < seconds * 1e9])
+    length = clip.duration_s if seconds is None else seconds
+    return files.hold(clip, hold_s).frames, length + hold_s
+
+
+def _write_params(path: Path, records: Any) -> None:
+    import numpy as np
+
+    from echelon_engine.errors import UserError
+
+    try:
+        x, c, y, z, energy = (np.ascontiguousarray(records[name]) for name in ("x", "c", "y", "z", "energy"))
+        np.savez(path, x=x, c=c, y=y, z=z, energy=energy)
+    except OSError as error:
+        raise UserError(str(path), f"cannot be written ({error.strerror})", "choose another place") from None
