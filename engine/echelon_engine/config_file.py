@@ -65,7 +65,7 @@ class Key:
         if fits and self.kind is str:
             fits = "\0" not in value
         if not fits:
-            raise UsageError(f"{self.name} = {_toml(value)}", f"must be {self.rule}", self._remedy(value))
+            raise UsageError(f"{self.name} = {written(value)}", f"must be {self.rule}", self._remedy(value))
         return value
 
     def _remedy(self, value: Any) -> str:
@@ -74,7 +74,7 @@ class Key:
         if self.multiple_of and isinstance(value, int) and self.low is not None:
             near = round(value / self.multiple_of) * self.multiple_of
             return f"set {self.name} to {min(max(near, self.low), self.high):g}"
-        return f"the default is {_toml(self.default)}"
+        return f"the default is {written(self.default)}"
 
     def parse(self, text: str) -> Any:
         """Return the checked value of a command-line text; text keys need no quotes."""
@@ -218,7 +218,8 @@ def _number(value: float) -> str:
     return str(int(value)) if value == int(value) else f"{value:g}"
 
 
-def _toml(value: Any) -> str:
+def written(value: Any) -> str:
+    """Return a bool, int, float or str as TOML writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -237,7 +238,7 @@ def to_toml(config: Config) -> str:
             if key.name.startswith(f"{section}."):
                 name = key.name.partition(".")[2]
                 rule = "" if key.rule == "text" else f" ({key.rule})"
-                lines += [f"# {key.about}{rule}", f"{name} = {_toml(getattr(part, name))}"]
+                lines += [f"# {key.about}{rule}", f"{name} = {written(getattr(part, name))}"]
         lines.append("")
     return "\n".join(lines)
 
