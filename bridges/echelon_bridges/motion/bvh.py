@@ -1,7 +1,7 @@
 """BVH files: the hierarchy, the numbers, and their traps, to rotations of the 27 bones.
 
-Euler angles become quaternions row by row before anything else is done with them, since near gimbal lock two of the three
-angles swing wildly while the rotation barely moves. Traps handled: facts "motion on the wire", 5.
+Euler angles become quaternions row by row before anything else is done with them, since near gimbal lock two of the
+three angles swing wildly while the rotation barely moves. Traps handled: facts "motion on the wire", 5.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from echelon_bridges.motion import mapping
 from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.motion.errors import MotionFileError
+from echelon_bridges.motion.joints import UnknownSkeletonError, is_native
+from echelon_bridges.motion.pose import Motion
 from echelon_bridges.motion.skeleton import ALL_VALID, NAMES
 
 Floats = NDArray[np.float64]
@@ -47,18 +49,6 @@ class Bvh:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Motion:
-    """Motion on the 27 bones: `local` (N, 27, 4) x y z w, `origin` (N, 3) metres, `offsets` (27, 3) metres."""
-
-    times_s: Floats
-    local: Floats
-    origin: Floats
-    offsets: Floats
-    valid: int
-    notes: tuple[str, ...]
-
-
 def read(path: str | Path) -> Motion:
     """Return a BVH file's motion on the 27 bones; MotionFileError says what is wrong with it and where."""
     path = Path(path)
@@ -70,7 +60,9 @@ def read(path: str | Path) -> Motion:
             )
         data = path.read_bytes()
     except OSError as error:
-        raise MotionFileError(path, f"cannot be read ({error.strerror or error}); check the name and its rights") from error
+        raise MotionFileError(
+            path, f"cannot be read ({error.strerror or error}); check the name and its rights"
+        ) from error
     return to_bones(parse(data, path))
 
 
@@ -81,7 +73,9 @@ def _number(token: str, path: Path, line: int, what: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         hint = "; use a point as decimal sign" if "," in token else ""
-        raise MotionFileError(path, f"{what} {token[:40]!r} is not a finite number{hint or '; export the file again'}", line)
+        raise MotionFileError(
+            path, f"{what} {token[:40]!r} is not a finite number{hint or '; export the file again'}", line
+        )
     return value
 
 
@@ -109,7 +103,9 @@ def _parse_hierarchy(lines: list[str], path: Path) -> tuple[list[Joint], int, in
             word = tokens[k].upper()
             if not started:
                 if word != "HIERARCHY":
-                    raise MotionFileError(path, f"begins with {tokens[k][:40]!r}; a BVH file begins with HIERARCHY", i + 1)
+                    raise MotionFileError(
+                        path, f"begins with {tokens[k][:40]!r}; a BVH file begins with HIERARCHY", i + 1
+                    )
                 started, k = True, k + 1
             elif word == "{":
                 if pending is None:
@@ -123,7 +119,9 @@ def _parse_hierarchy(lines: list[str], path: Path) -> tuple[list[Joint], int, in
                 k += 1
             elif word in ("ROOT", "JOINT"):
                 if word == "ROOT" and joints:
-                    raise MotionFileError(path, "a second ROOT; a file holds one body: export the performers one by one", i + 1)
+                    raise MotionFileError(
+                        path, "a second ROOT; a file holds one body: export the performers one by one", i + 1
+                    )
                 if word == "JOINT" and (not open_blocks or open_blocks[-1] < 0):
                     raise MotionFileError(path, "JOINT outside a joint's braces; the hierarchy is damaged", i + 1)
                 name = " ".join(tokens[k + 1 :]).removesuffix("{").strip()
@@ -150,21 +148,35 @@ def _parse_hierarchy(lines: list[str], path: Path) -> tuple[list[Joint], int, in
                 declared = tokens[k + 1] if k + 1 < len(tokens) else ""
                 names = tokens[k + 2 :]
                 if not declared.isdecimal() or int(declared) != len(names) or len(names) > 6:
-                    raise MotionFileError(path, f"CHANNELS {declared} of {joint.name} lists {len(names)} names; 0 to 6, as many as it says", i + 1)
+                    raise MotionFileError(
+                        path,
+                        f"CHANNELS {declared} of {joint.name} lists {len(names)} names; 0 to 6, as many as it says",
+                        i + 1,
+                    )
                 for name in names:
                     kind, axis = CHANNELS.get(name.lower(), ("", ""))
                     if not kind:
-                        raise MotionFileError(path, f"channel {name[:40]!r} of {joint.name}; known are Xposition .. Zrotation", i + 1)
+                        raise MotionFileError(
+                            path, f"channel {name[:40]!r} of {joint.name}; known are Xposition .. Zrotation", i + 1
+                        )
                     (joint.position if kind == "position" else joint.rotation).append((axis.upper(), columns))
                     columns += 1
                 k = len(tokens)
             elif word == "MOTION":
                 if open_blocks or not joints:
-                    raise MotionFileError(path, f"MOTION while {len(open_blocks)} braces are open; the hierarchy is cut short", i + 1)
+                    raise MotionFileError(
+                        path, f"MOTION while {len(open_blocks)} braces are open; the hierarchy is cut short", i + 1
+                    )
                 return joints, columns, i + 1
             else:
-                raise MotionFileError(path, f"{tokens[k][:40]!r} in the hierarchy; expected JOINT, End Site, OFFSET, CHANNELS or MOTION", i + 1)
-    raise MotionFileError(path, "ends inside the hierarchy, before MOTION; the file is cut short: copy or export it again", len(lines))
+                raise MotionFileError(
+                    path,
+                    f"{tokens[k][:40]!r} in the hierarchy; expected JOINT, End Site, OFFSET, CHANNELS or MOTION",
+                    i + 1,
+                )
+    raise MotionFileError(
+        path, "ends inside the hierarchy, before MOTION; the file is cut short: copy or export it again", len(lines)
+    )
 
 
 def _parse_motion(lines: list[str], at: int, joints: list[Joint], columns: int, path: Path) -> Bvh:
@@ -175,7 +187,9 @@ def _parse_motion(lines: list[str], at: int, joints: list[Joint], columns: int, 
             head.append((at + 1, lines[at].strip()))
         at += 1
     if len(head) < 2:
-        raise MotionFileError(path, "ends after MOTION, before 'Frame Time:'; the file is cut short: copy or export it again", len(lines))
+        raise MotionFileError(
+            path, "ends after MOTION, before 'Frame Time:'; the file is cut short: copy or export it again", len(lines)
+        )
     (line, text), (line_time, text_time) = head
     key, _, value = text.partition(":")
     if key.strip().lower() != "frames" or not value.strip().isdecimal():
@@ -188,7 +202,9 @@ def _parse_motion(lines: list[str], at: int, joints: list[Joint], columns: int, 
         raise MotionFileError(path, f"{text_time[:40]!r}: expected 'Frame Time:' and the seconds of a frame", line_time)
     frame_time = _number(value.strip(), path, line_time, "frame time")
     if not 1e-3 <= frame_time <= 1.0:
-        raise MotionFileError(path, f"frame time {frame_time} s: 0.001 to 1 s can be played; write the seconds of one frame", line_time)
+        raise MotionFileError(
+            path, f"frame time {frame_time} s: 0.001 to 1 s can be played; write the seconds of one frame", line_time
+        )
     if columns == 0:
         raise MotionFileError(path, "no joint has CHANNELS, so nothing moves", line)
 
@@ -202,8 +218,14 @@ def _parse_motion(lines: list[str], at: int, joints: list[Joint], columns: int, 
             extra += 1
             continue
         if len(tokens) != columns:
-            last = "; the file is cut short: copy or export it again" if not any(t.strip() for t in lines[i + 1 :]) else ""
-            raise MotionFileError(path, f"row {len(rows)} has {len(tokens)} numbers, the hierarchy asks for {columns}{last or '; every row has all channels'}", i + 1)
+            last = (
+                "; the file is cut short: copy or export it again" if not any(t.strip() for t in lines[i + 1 :]) else ""
+            )
+            raise MotionFileError(
+                path,
+                f"row {len(rows)} has {len(tokens)} numbers, the hierarchy asks for {columns}{last or ' in every row'}",
+                i + 1,
+            )
         try:
             row = list(map(float, tokens))
             fine = all(map(math.isfinite, row)) and "_" not in lines[i]
@@ -214,7 +236,11 @@ def _parse_motion(lines: list[str], at: int, joints: list[Joint], columns: int, 
                 _number(token, path, i + 1, f"row {len(rows)}, column {k + 1}:")
         rows.append(row)
     if len(rows) < frames:
-        raise MotionFileError(path, f"holds {len(rows)} of the {frames} frames it announces; the file is cut short: copy or export it again", len(lines))
+        raise MotionFileError(
+            path,
+            f"holds {len(rows)} of the {frames} frames it announces; the file is cut short: copy or export it again",
+            len(lines),
+        )
     notes = (f"ignored {extra} rows beyond the {frames} announced",) if extra else ()
     return Bvh(path, tuple(joints), np.array(rows), frame_time, notes)
 
@@ -237,7 +263,9 @@ def _rest_row(local: Floats) -> bool:
     leap = float(np.max(qt.angle(local[0], local[1])))
     after = float(np.max(qt.angle(local[1], local[2])))
     still = float(np.mean(first < math.radians(0.01)))
-    return bool(np.all(first < 1e-9) and leap > 1e-6) or (leap > math.radians(30.0) and leap > 8.0 * after and still > 0.5)
+    return bool(np.all(first < 1e-9) and leap > 1e-6) or (
+        leap > math.radians(30.0) and leap > 8.0 * after and still > 0.5
+    )
 
 
 def to_bones(bvh: Bvh) -> Motion:
@@ -255,9 +283,9 @@ def to_bones(bvh: Bvh) -> Motion:
     origin = np.tile(offsets[0], (len(local), 1))
     for axis, column in joints[0].position:  # a root's position replaces its offset
         origin[:, "XYZ".index(axis)] = bvh.rows[start:, column]
-    times = np.arange(len(local)) * bvh.frame_time_s
+    times: Floats = np.arange(len(local), dtype=np.float64) * bvh.frame_time_s
 
-    if mapping.is_native(names):
+    if is_native(names):
         order = [[name.lower() for name in names].index(bone) for bone in NAMES]
         legs = offsets[order[20]], offsets[order[21]]
         scale, note = mapping.unit(float(np.linalg.norm(legs[0]) + np.linalg.norm(legs[1])))
@@ -271,11 +299,11 @@ def to_bones(bvh: Bvh) -> Motion:
             world[:, j] = qt.multiply(world[:, parent], local[:, j])
     try:
         rig = mapping.Rig.of(names, parents, offsets, world)
-    except mapping.UnknownSkeletonError as error:
+    except UnknownSkeletonError as error:
         raise MotionFileError(
             bvh.path,
-            f"unknown skeleton of {len(names)} joints ({', '.join(names[:6])} ..): {error}; rename the joints, or export "
-            "with mocopi, Mixamo, CMU or Unity names",
+            f"unknown skeleton of {len(names)} joints ({', '.join(names[:6])} ..): {error}; rename the joints, or "
+            "export with mocopi, Mixamo, CMU or Unity names",
         ) from error
     except ValueError as error:
         raise MotionFileError(bvh.path, str(error)) from error

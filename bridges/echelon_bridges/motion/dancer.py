@@ -1,8 +1,9 @@
 """The built-in performer: a procedural dancer, endless, deterministic by seed.
 
-It dances phrases of eight bars with a contour: quiet beginnings, a build, a climax, a breath. Every bar is one move (`moves`)
-written in joint angles over beats; neighbouring bars are blended over one beat with a C2 curve, so nothing jerks. Feet
-stand on the floor by two-bone inverse kinematics. Any frame can be asked for: it is the same however it was reached.
+It dances phrases of eight bars with a contour: quiet beginnings, a build, a climax, a breath. Every bar is one move
+(`moves`) written in joint angles over beats; neighbouring bars are blended over one beat with a C2 curve, so nothing
+jerks. Feet stand on the floor by two-bone inverse kinematics. Any frame can be asked for: it is the same however it was
+reached.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from echelon_bridges.motion import moves, pose
 from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.motion.pose import Frames
 from echelon_bridges.motion.skeleton import ALL_VALID, INDEX, LIMBS, REST_OFFSETS
+from echelon_engine.memory import BREAK
 
 Floats = NDArray[np.float64]
 
@@ -23,8 +25,8 @@ BEATS = 4
 PHRASE_BARS = 8
 BLOCK = 120  # frames computed together, so that chunking can never show in the last bit
 
-# Energy of each bar of a phrase, and how strongly each phrase of a round of four is danced: the second climbs, the third
-# is the climax, the fourth recovers.
+# Energy of each bar of a phrase, and how strongly each phrase of a round of four is danced: the second climbs, the
+# third is the climax, the fourth recovers.
 CONTOUR = (0.22, 0.34, 0.46, 0.58, 0.70, 0.84, 1.00, 0.10)
 PHRASES = (0.74, 0.88, 1.00, 0.56)
 _QUIET = ("sway", "float", "sway")
@@ -35,7 +37,7 @@ _X, _Y, _Z = np.eye(3)
 
 
 class Dancer:
-    """The built-in performer. `rate_hz` is 60; `frames(start_index, count)` gives LIMB_FRAME `(count,)` from any index on."""
+    """The built-in performer: `frames(start_index, count)` gives LIMB_FRAME `(count,)` at 60 Hz from any index on."""
 
     rate_hz = 60.0
 
@@ -79,7 +81,7 @@ class Dancer:
         return plan
 
     def frames(self, start_index: int, count: int) -> Frames:
-        """Return LIMB_FRAME `(count,)` from frame `start_index` on; `time_ns` counts from frame 0, which carries BREAK."""
+        """Return LIMB_FRAME `(count,)` from frame `start_index` on; `time_ns` is 0 at frame 0, which carries BREAK."""
         first, last = start_index // BLOCK, (start_index + max(count, 1) - 1) // BLOCK
         joined = np.concatenate([self._block(k) for k in range(first, last + 1)])
         begin = start_index - first * BLOCK
@@ -95,7 +97,7 @@ class Dancer:
             block["number"] = index
             block["flags"] = 0
             if k == 0:
-                block["flags"][0] = pose.BREAK
+                block["flags"][0] = BREAK
             if len(self._blocks) > 8:
                 self._blocks.clear()
             self._blocks[k] = block
@@ -144,7 +146,8 @@ def skeleton_pose(a: moves.Angles, turn: Floats) -> tuple[Floats, Floats]:
     rad = {name: np.radians(value) for name, value in a.items()}
     heading = qt.about(_Y, turn)
     pelvis = qt.multiply(
-        qt.about(_Y, rad["pelvis_yaw"]), qt.multiply(qt.about(_Z, -rad["pelvis_side"]), qt.about(_X, rad["pelvis_lean"]))
+        qt.about(_Y, rad["pelvis_yaw"]),
+        qt.multiply(qt.about(_Z, -rad["pelvis_side"]), qt.about(_X, rad["pelvis_lean"])),
     )
     local[:, 0] = qt.multiply(heading, pelvis)
     spine = qt.multiply(
@@ -204,7 +207,7 @@ def leg_to(way: Floats, out: float) -> tuple[Floats, Floats, Floats]:
     down = way / np.linalg.norm(way, axis=1, keepdims=True)
     knee = np.pi - np.arccos(np.clip((thigh_m**2 + shank_m**2 - d**2) / (2 * thigh_m * shank_m), -1.0, 1.0))
     lead = np.arccos(np.clip((thigh_m**2 + d**2 - shank_m**2) / (2 * thigh_m * d), -1.0, 1.0))
-    # First yaw outward, then swing the leg's axis from straight down onto `down`, then bring the thigh forward by `lead`.
+    # First yaw outward, then swing the leg's axis from straight down onto `down`, then bring the thigh forward.
     yaw = np.broadcast_to(qt.about(_Y, np.array(out)), (len(way), 4))
     swing = qt.between(np.broadcast_to(-_Y, way.shape), down)
     thigh = qt.multiply(qt.multiply(swing, yaw), qt.about(_X, -lead))

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_bridges.motion import quaternion as qt
-from echelon_bridges.motion.bvh import Motion
 from echelon_bridges.motion.errors import MotionFileError
-from echelon_bridges.motion.mapping import Match, bones_from_world
+from echelon_bridges.motion.joints import Match
+from echelon_bridges.motion.mapping import bones_from_world
+from echelon_bridges.motion.pose import Motion
 from echelon_bridges.motion.skeleton import ALL_VALID, INDEX, LIMBS, REST_OFFSETS
 
 Floats = NDArray[np.float64]
@@ -57,7 +58,7 @@ _HIP, _THIGH, _SHANK = 0.085, 0.4215, 0.41
 
 
 def _body() -> Floats:
-    """Return the character's bone offsets (27, 3); what it lacks (collar bones, toes) is taken from the default body."""
+    """Return the character's bone offsets (27, 3); what it lacks (collar bones, toes) is the default body's."""
     out = REST_OFFSETS.copy()
     out[1:8] *= _CHEST / out[1:8, 1].sum()
     out[8:11] = [[0.0, _NECK, 0.0], [0.0, 0.06, 0.0], [0.0, 0.06, 0.0]]
@@ -77,10 +78,14 @@ def read(path: str | Path) -> Motion:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise MotionFileError(path, f"{size >> 20} MiB: at most {MAX_BYTES >> 20} MiB can be played; cut it into takes")
+            raise MotionFileError(
+                path, f"{size >> 20} MiB: at most {MAX_BYTES >> 20} MiB can be played; cut it into takes"
+            )
         data = path.read_bytes()
     except OSError as error:
-        raise MotionFileError(path, f"cannot be read ({error.strerror or error}); check the name and its rights") from error
+        raise MotionFileError(
+            path, f"cannot be read ({error.strerror or error}); check the name and its rights"
+        ) from error
     return to_bones(parse(data, path))
 
 
@@ -92,7 +97,9 @@ def parse(data: bytes, path: str | Path = "<deepmimic>") -> Floats:
     try:
         document = json.loads(data)
     except json.JSONDecodeError as error:
-        raise MotionFileError(path, f"is not JSON ({error.msg}); the file is damaged or cut short", error.lineno) from error
+        raise MotionFileError(
+            path, f"is not JSON ({error.msg}); the file is damaged or cut short", error.lineno
+        ) from error
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
         raise MotionFileError(path, "is not JSON; a DeepMimic clip is a JSON object with 'Frames'") from error
     frames = document.get("Frames") if isinstance(document, dict) else None
@@ -103,7 +110,9 @@ def parse(data: bytes, path: str | Path = "<deepmimic>") -> Floats:
             size = len(row) if isinstance(row, list) else 0
             raise MotionFileError(path, f"frame {i} has {size} numbers; the humanoid has {COLUMNS}")
         if not all(type(v) in (int, float) and abs(v) < 1e6 for v in row):
-            raise MotionFileError(path, f"frame {i} holds something that is no finite number under 1e6; export it again")
+            raise MotionFileError(
+                path, f"frame {i} holds something that is no finite number under 1e6; export it again"
+            )
         if not 0.0 <= row[0] <= 10.0:
             raise MotionFileError(path, f"frame {i} lasts {row[0]} s; 0 to 10 s can be played")
     rows = np.array(frames, dtype=np.float64)
@@ -112,7 +121,9 @@ def parse(data: bytes, path: str | Path = "<deepmimic>") -> Floats:
             length = np.linalg.norm(rows[:, column : column + 4], axis=1)
             if np.any((length < 0.5) | (length > 2.0)):
                 i = int(np.argmax((length < 0.5) | (length > 2.0)))
-                raise MotionFileError(path, f"frame {i}: rotation of {name} has length {length[i]:.3g}; 0.5 to 2 is a rotation")
+                raise MotionFileError(
+                    path, f"frame {i}: rotation of {name} has length {length[i]:.3g}; 0.5 to 2 is a rotation"
+                )
     if len(rows) > 1 and rows[:-1, 0].min() <= 0.0:
         i = int(np.argmin(rows[:-1, 0]))
         raise MotionFileError(path, f"frame {i} lasts 0 s; only the last frame may")
@@ -142,5 +153,9 @@ def to_bones(rows: Floats) -> Motion:
     for bone in ("l_toes", "r_toes", "l_hand", "r_hand", "l_shoulder", "r_shoulder"):
         valid &= ~(1 << INDEX[bone])
     assert local.shape == (count, LIMBS, 4)
-    notes = ("DeepMimic humanoid skeleton", "turned from facing X to facing Z", "measured against a T-pose: arms by 90 deg")
+    notes = (
+        "DeepMimic humanoid skeleton",
+        "turned from facing X to facing Z",
+        "measured against a T-pose: arms by 90 deg",
+    )
     return Motion(times, local, qt.rotate(turn, rows[:, 1:4]), _body(), valid, notes)

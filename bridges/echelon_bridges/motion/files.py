@@ -10,14 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from echelon_engine.memory import SYNTHETIC
 from numpy.typing import NDArray
 
 from echelon_bridges.motion import bvh, deepmimic, pose
 from echelon_bridges.motion import quaternion as qt
-from echelon_bridges.motion.bvh import Motion
 from echelon_bridges.motion.errors import MotionFileError
-from echelon_bridges.motion.pose import Frames
+from echelon_bridges.motion.pose import Frames, Motion
+from echelon_engine.memory import SYNTHETIC
 
 Floats = NDArray[np.float64]
 
@@ -183,4 +182,6 @@ def load(path: str | Path) -> Clip:
         return from_motion(path.stem, bvh.read(path))
     if start.startswith(b"{"):
         return from_motion(path.stem, deepmimic.read(path))
-    raise MotionFileError(path, f"suffix {suffix or '(none)'}: BVH (.bvh) and DeepMimic JSON (.json, .txt) can be played")
+    raise MotionFileError(
+        path, f"suffix {suffix or '(none)'}: BVH (.bvh) and DeepMimic JSON (.json, .txt) can be played"
+    )

@@ -1,21 +1,22 @@
 """Other skeletons onto the 27 bones: which joint is which bone, and the T-pose they are measured against.
 
-`SETS` is the one table of joint names. `Rig.of` reads a skeleton's rest pose once (up axis, facing, unit, arms that hang);
-`Rig.retarget` then turns any number of its poses into local rotations of the 27 bones. What is preserved exactly: the
-world rotation, against the T-pose, of every joint that has a bone, and the place of every limb relative to the end of the
-spine. Source: facts "motion on the wire", 6.2.
+`Rig.of` reads a skeleton's rest pose once (up axis, facing, unit, arms that hang); `Rig.retarget` then turns any number
+of its poses into local rotations of the 27 bones. Preserved exactly: the world rotation, against the T-pose, of every
+joint that has a bone, and the place of every limb relative to the end of the spine. Source: facts "motion on the wire",
+6.2.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from echelon_bridges.motion import quaternion as qt
+from echelon_bridges.motion.joints import Match, match
 from echelon_bridges.motion.skeleton import (
     HEAD,
     INDEX,
@@ -32,55 +33,6 @@ from echelon_bridges.motion.skeleton import (
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class JointSet:
-    """One naming convention: the joints of spine and neck from below, and a joint for each bone of the limbs."""
-
-    name: str
-    hips: str
-    spine: tuple[str, ...]  # those present are used
-    neck: tuple[str, ...]
-    head: str
-    limbs: Mapping[str, str]  # bone without its side -> joint, {s} stands for Left or Right
-    needs: tuple[str, ...] = ()  # joints that tell this set from its neighbours
-
-
-_LEGS = {"up_leg": "{s}UpLeg", "low_leg": "{s}Leg", "foot": "{s}Foot", "toes": "{s}ToeBase"}
-_ARMS = {"shoulder": "{s}Shoulder", "up_arm": "{s}Arm", "low_arm": "{s}ForeArm", "hand": "{s}Hand"}
-
-# Tried in this order: "LeftShoulder" is the collar bone in most sets and the upper arm where LeftCollar exists.
-SETS: tuple[JointSet, ...] = (
-    JointSet(
-        "CMU (daz names)",
-        "Hips",
-        ("lowerback", "Chest", "Chest2"),
-        ("lowerneck", "Neck"),
-        "Head",
-        {
-            "shoulder": "{s}Collar", "up_arm": "{s}Shoulder", "low_arm": "{s}Elbow", "hand": "{s}Wrist",
-            "up_leg": "{s}Hip", "low_leg": "{s}Knee", "foot": "{s}Ankle", "toes": "{s}Toe",
-        },
-        ("LeftCollar",),
-    ),
-    JointSet(
-        "CMU (cgspeed)", "Hips", ("LowerBack", "Spine", "Spine1"), ("Neck", "Neck1"), "Head", {**_ARMS, **_LEGS},
-        ("LowerBack",),
-    ),
-    JointSet(
-        "Mixamo or Rokoko", "Hips", ("Spine", "Spine1", "Spine2", "Spine3", "Spine4"), ("Neck", "Neck1"), "Head",
-        {**_ARMS, **_LEGS}, ("Spine", "LeftUpLeg"),
-    ),
-    JointSet(
-        "Unity humanoid", "Hips", ("Spine", "Chest", "UpperChest"), ("Neck",), "Head",
-        {
-            "shoulder": "{s}Shoulder", "up_arm": "{s}UpperArm", "low_arm": "{s}LowerArm", "hand": "{s}Hand",
-            "up_leg": "{s}UpperLeg", "low_leg": "{s}LowerLeg", "foot": "{s}Foot", "toes": "{s}Toes",
-        },
-        ("LeftUpperLeg",),
-    ),
-)  # fmt: skip
-OPTIONAL = ("shoulder", "toes", "hand", "foot")  # limbs a skeleton may lack
-
 # The 24 rotations that take axes to axes: where an unknown local frame may lie relative to the body's.
 CUBE: tuple[Floats, ...] = tuple(
     qt.from_matrix(m)
@@ -89,60 +41,6 @@ CUBE: tuple[Floats, ...] = tuple(
     if np.linalg.det(m := np.eye(3)[list(permutation)] * np.array(signs)[:, None]) > 0
 )
 UNITS = ((1.0, "metres"), (0.01, "centimetres"), (0.0254, "inches"), (0.001, "millimetres"))
-
-
-class UnknownSkeletonError(ValueError):
-    """No set of joint names fits; `missing` names the joints the nearest set lacks, `nearest` that set."""
-
-    def __init__(self, nearest: str, missing: Sequence[str]) -> None:
-        self.nearest, self.missing = nearest, tuple(missing)
-        super().__init__(f"nearest set is {nearest}; it lacks {', '.join(missing)}")
-
-
-def _plain(name: str) -> str:
-    """Return a joint name without its namespace, in lower case."""
-    bare = name.rsplit(":", 1)[-1].lower().replace(" ", "").replace("_", "")
-    return bare.removeprefix("mixamorig")
-
-
-@dataclass(frozen=True)
-class Match:
-    """Which joint (index into the source) stands for what."""
-
-    set_name: str
-    spine: tuple[int, ...]
-    neck: tuple[int, ...]
-    bone: Mapping[int, int]  # bone -> joint, for root, head and limbs
-
-
-def match(names: Sequence[str]) -> Match:
-    """Return the mapping of joint `names` onto the bones, or raise UnknownSkeletonError naming what is missing."""
-    at: dict[str, int] = {}
-    for i, name in enumerate(names):
-        at.setdefault(_plain(name), i)
-    found: list[tuple[int, str, list[str]]] = []
-    for joints in SETS:
-        bone = {"root": joints.hips, "head": joints.head}
-        for side, prefix in (("Left", "l_"), ("Right", "r_")):
-            bone |= {prefix + part: pattern.format(s=side) for part, pattern in joints.limbs.items()}
-        missing = [j for b, j in bone.items() if _plain(j) not in at and b[2:] not in OPTIONAL]
-        missing += [j for j in joints.needs if _plain(j) not in at and j not in missing]
-        spine = tuple(at[_plain(j)] for j in joints.spine if _plain(j) in at)
-        neck = tuple(at[_plain(j)] for j in joints.neck if _plain(j) in at)
-        if not spine:
-            missing.append(joints.spine[0])
-        if not missing:
-            return Match(
-                joints.name, spine, neck[:2], {INDEX[b]: at[_plain(j)] for b, j in bone.items() if _plain(j) in at}
-            )
-        found.append((len(missing), joints.name, missing))
-    _, nearest, missing = min(found, key=lambda item: item[0])
-    raise UnknownSkeletonError(nearest, missing)
-
-
-def is_native(names: Sequence[str]) -> bool:
-    """Return whether the joints are the 27 bones themselves."""
-    return {name.lower() for name in names} >= set(NAMES)
 
 
 @dataclass
@@ -172,7 +70,7 @@ class Rig:
         b = found.bone
         feet = 0.5 * (zero[b[INDEX["l_low_leg"]]] + zero[b[INDEX["r_low_leg"]]]) - zero[b[ROOT]]
         tall = zero[b[HEAD]] - zero[b[ROOT]]
-        figure = float(tall @ feet) < -0.5 * np.linalg.norm(tall) * np.linalg.norm(feet)
+        figure = bool(tall @ feet < -0.5 * np.linalg.norm(tall) * np.linalg.norm(feet))
         notes: list[str] = []
         if figure:
             turn = _turn_of_rest(tall - feet, zero[b[INDEX["l_up_leg"]]] - zero[b[INDEX["r_up_leg"]]])
@@ -242,7 +140,7 @@ class Rig:
                 out[bone] -= REST_OFFSETS[parent] / self.scale
         out *= self.scale
 
-    def retarget(self, world: ArrayLike) -> Floats:
+    def retarget(self, world: qt.Numbers) -> Floats:
         """Return local rotations of the bones `(N, 27, 4)` from world rotations of the joints `(N, J, 4)`."""
         turned = qt.multiply(qt.multiply(self.turn, world), qt.conjugate(self.reference))
         return bones_from_world(turned, self.match)
@@ -360,20 +258,18 @@ def _reference(
     return reference, ", ".join(straightened)
 
 
-def _reference_of_frames(
-    found: Match, offsets: Floats, parents: Sequence[int], turn: Floats, world: Floats
-) -> Floats:
+def _reference_of_frames(found: Match, offsets: Floats, parents: Sequence[int], turn: Floats, world: Floats) -> Floats:
     """Return the T-pose of a skeleton whose zero pose is no figure: each joint's axes run along its own bone.
 
-    A joint's T-pose rotation takes its bone onto the T-pose's direction. That leaves its roll open by quarter turns; the
-    one that keeps the joint nearest to its parent over the motion is taken.
+    A joint's T-pose rotation takes its bone onto the T-pose's direction. That leaves its roll open by quarter turns;
+    the one that keeps the joint nearest to its parent over the motion is taken.
     """
     children: dict[int, list[int]] = {}
     for joint, parent in enumerate(parents):
         children.setdefault(parent, []).append(joint)
     bone_of = {joint: bone for bone, joint in found.bone.items()}
     middle = [*found.spine, *found.neck, found.bone[HEAD]]
-    stem = dict(zip(middle, middle[1:], strict=False))
+    stem = dict(itertools.pairwise(middle))
     reference = np.tile(turn, (len(parents), 1))
     hips = found.bone[ROOT]
     left = offsets[found.bone[INDEX["l_up_leg"]]] - offsets[found.bone[INDEX["r_up_leg"]]]
@@ -397,7 +293,7 @@ def _reference_of_frames(
             continue
         above = qt.multiply(qt.multiply(turn, sample[:, parent]), qt.conjugate(reference[parent]))
         here = qt.multiply(turn, sample[:, joint])
-        choices = []
+        choices: list[tuple[float, int, Floats]] = []
         for q in CUBE:
             if along is not None and aim is not None and np.linalg.norm(along) > 1e-9:
                 ahead = _direction(along, q)

@@ -1,8 +1,8 @@
 """The dancer's vocabulary: what each move does to the body's angles, over the beats of a bar.
 
-A move maps beats since the bar's start `u` (N,) and a `Bar` to angles that differ from standing. Degrees, except `sway`,
-`crouch`, `jump`, feet (metres). Written for the left side leading; `dance` mirrors them. Beats of a strike are where the
-arm arrives: the hand is fastest just before it.
+A move maps beats since the bar's start `u` (N,) and a `Bar` to angles that differ from standing. Degrees, except
+`sway`, `crouch`, `jump`, feet (metres). Written for the left side leading; `dance` mirrors them. Beats of a strike are
+where the arm arrives: the hand is fastest just before it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def swing(u: Floats, period: float, shift: float = 0.0) -> Floats:
 
 
 def accent(u: Floats, period: float, shift: float = 0.0, haste: float = 0.5) -> Floats:
-    """Return a wave 0..1 that hurries to its top, reached `shift` beats into each `period`, and returns in its own time.
+    """Return a wave 0..1 that hurries to its top, reached `shift` beats into each `period`, and returns in its own
+    time.
 
     The phase runs up to `1 + haste` times as fast on the way to the top; `haste` below 1 keeps the wave one-humped.
     """
@@ -93,7 +94,8 @@ def float_(u: Floats, bar: Bar) -> Angles:
     late = bump(u, 0.1, 2.8, 4.5)
     return {
         "l_raise": 98.0 * up, "l_front": 42.0 * late, "l_elbow": 34.0 * (1.0 - up), "l_wrist": 30.0 * late - 15.0 * up,
-        "sway": 0.05 * up, "bend_side": -8.0 * late, "look": 24.0 * up, "nod": -8.0 * up, "crouch": 0.02 * swing(u, 2.0),
+        "sway": 0.05 * up, "bend_side": -8.0 * late, "look": 24.0 * up, "nod": -8.0 * up,
+        "crouch": 0.02 * swing(u, 2.0),
         "r_raise": 10.0 * late, "twist": 10.0 * late,
     }  # fmt: skip
 
@@ -106,11 +108,12 @@ def groove(u: Floats, bar: Bar) -> Angles:
     lift = 0.11 * e
     return {
         "sway": 0.085 * e * two, "crouch": 0.05 * e * (1.0 - swing(u, 1.0)), "pelvis_yaw": 10.0 * e * two,
-        "pelvis_side": 5.0 * e * two, "twist": -14.0 * e * two, "bend_side": -5.0 * e * two, "bend": 6.0 * e,
+        "pelvis_side": 5.0 * e * two, "twist": -14.0 * e * two, "bend_side": -5.0 * e * two, "bend": 6.0 * e + 0.0 * u,
         "nod": 7.0 * e * swing(u, 1.0), "l_raise": 18.0 + 68.0 * e * left, "r_raise": 18.0 + 68.0 * e * right,
         "l_front": 20.0 + 44.0 * e * left, "r_front": 20.0 + 44.0 * e * right,
         "l_elbow": 24.0 + 78.0 * e * (1.0 - left), "r_elbow": 24.0 + 78.0 * e * (1.0 - right),
-        "r_lift": lift * bump(np.mod(u, 2.0), 0.1, 0.55, 1.0), "l_lift": lift * bump(np.mod(u + 1.0, 2.0), 0.1, 0.55, 1.0),
+        "r_lift": lift * bump(np.mod(u, 2.0), 0.1, 0.55, 1.0),
+        "l_lift": lift * bump(np.mod(u + 1.0, 2.0), 0.1, 0.55, 1.0),
         "l_out": 0.03 + 0.0 * u, "r_out": 0.03 + 0.0 * u,
     }  # fmt: skip
 
@@ -123,8 +126,10 @@ def strike(u: Floats, bar: Bar) -> Angles:
     return {
         "l_raise": 34.0 + up * e * first, "l_front": 12.0 + 70.0 * e * first, "l_elbow": 112.0 * e * (1.0 - first),
         "r_raise": 34.0 + (100.0 - 0.8 * up) * e * second, "r_front": 12.0 + 70.0 * e * second,
-        "r_elbow": 112.0 * e * (1.0 - second), "twist": 22.0 * e * (second - first), "pelvis_yaw": 9.0 * e * (second - first),
-        "bend": 9.0 * e * swing(u, 1.0, -0.1), "crouch": 0.05 * e * (1.0 + swing(u, 1.0)), "sway": 0.05 * e * swing(u, 2.0),
+        "r_elbow": 112.0 * e * (1.0 - second), "twist": 22.0 * e * (second - first),
+        "pelvis_yaw": 9.0 * e * (second - first),
+        "bend": 9.0 * e * swing(u, 1.0, -0.1), "crouch": 0.05 * e * (1.0 + swing(u, 1.0)),
+        "sway": 0.05 * e * swing(u, 2.0),
         "l_out": 0.07 + 0.0 * u, "r_out": 0.07 + 0.0 * u, "l_ahead": 0.05 + 0.0 * u, "r_ahead": -0.05 + 0.0 * u,
         "nod": 6.0 * e * swing(u, 1.0),
     }  # fmt: skip
@@ -139,7 +144,8 @@ def wave(u: Floats, bar: Bar) -> Angles:
         "r_raise": 70.0 + 62.0 * e * swing(u, 2.0, 0.6 + late), "r_front": 24.0 + 50.0 * e * swing(u, 2.0, 1.1 + late),
         "l_elbow": 24.0 + 18.0 * swing(u, 2.0, 1.2), "r_elbow": 24.0 + 18.0 * swing(u, 2.0, 1.2 + late),
         "l_wrist": 25.0 * swing(u, 2.0, 0.9), "r_wrist": 25.0 * swing(u, 2.0, 0.9 + late),
-        "bend_side": 13.0 * e * swing(u, 4.0), "sway": -0.08 * e * swing(u, 4.0), "twist": 16.0 * e * swing(u, 4.0, 1.0),
+        "bend_side": 13.0 * e * swing(u, 4.0), "sway": -0.08 * e * swing(u, 4.0),
+        "twist": 16.0 * e * swing(u, 4.0, 1.0),
         "crouch": 0.05 * e * (1.0 + swing(u, 2.0)), "tilt": 8.0 * e * swing(u, 4.0, 0.4), "l_out": 0.05 + 0.0 * u,
         "r_out": 0.05 + 0.0 * u,
     }  # fmt: skip
@@ -153,7 +159,8 @@ def lunge(u: Floats, bar: Bar) -> Angles:
     return {
         "l_out": 0.42 * e * out, "l_lift": 0.09 * (bump(u, -0.4, 0.2, 0.9) + bump(u, 1.9, 2.6, 3.4)),
         "sway": 0.26 * e * out, "crouch": 0.12 * e * out, "bend_side": -16.0 * e * out, "pelvis_lean": 10.0 * e * out,
-        "twist": 16.0 * e * out, "look": 26.0 * out, "l_raise": 24.0 + 104.0 * e * arm, "l_front": 14.0 + 46.0 * e * arm,
+        "twist": 16.0 * e * out, "look": 26.0 * out, "l_raise": 24.0 + 104.0 * e * arm,
+        "l_front": 14.0 + 46.0 * e * arm,
         "l_elbow": 84.0 * (1.0 - arm), "r_raise": 30.0 + 88.0 * e * bump(u, 0.4, 2.0, 4.2),
         "r_front": 52.0 * e * accent(u, 2.0), "r_elbow": 26.0 + 50.0 * e * accent(u, 2.0), "bend": 10.0 * e * out,
     }  # fmt: skip
@@ -165,7 +172,8 @@ def reach(u: Floats, bar: Bar) -> Angles:
     low, high = bump(u, -0.5, 1.3, 2.7), bump(u, 1.4, 2.85, 4.6)
     air = bump(u, 2.2, 2.8, 3.4)
     return {
-        "crouch": 0.33 * e * low, "bend": 30.0 * e * low - 10.0 * high, "pelvis_lean": 14.0 * e * low, "nod": 14.0 * low - 24.0 * high,
+        "crouch": 0.33 * e * low, "bend": 30.0 * e * low - 10.0 * high, "pelvis_lean": 14.0 * e * low,
+        "nod": 14.0 * low - 24.0 * high,
         "l_raise": 6.0 * low + 140.0 * e * high, "r_raise": 6.0 * low + 140.0 * e * high,
         "l_front": 44.0 * low + 14.0 * high, "r_front": 44.0 * low + 14.0 * high,
         "l_elbow": 70.0 * low + 6.0, "r_elbow": 70.0 * low + 6.0, "jump": 0.15 * (e - 0.4) * air,
@@ -193,7 +201,7 @@ MOVES: dict[str, Callable[[Floats, Bar], Angles]] = {
 
 
 def dance(bar: Bar, u: Floats) -> Angles:
-    """Return what the bar's move adds to standing, at beats `u` (N,) since its start; mirrored where the right leads."""
+    """Return what the bar's move adds to standing, at beats `u` (N,) since its start, mirrored if need be."""
     angles = MOVES[bar.name](u, bar)
     if bar.side > 0.0:
         return angles

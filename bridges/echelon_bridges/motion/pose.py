@@ -1,26 +1,44 @@
 """From local rotations of the 27 bones to limb frames: forward kinematics with the heading taken out.
 
-Heading is the twist of the root's rotation about +Y (swing-twist decomposition), `2 atan2(qy, qw)`. That direction is the
-sum of the pelvis' own forward and of `left x up`, each projected on the floor: lying on the back, the belly or a side and
-pure rolls and cartwheels leave it where it was. The shoulders' `left x up` alone turns over whenever one shoulder points at
-the floor. The twist is undefined only head down, where `qy^2 + qw^2` goes to 0: there the last heading is held, and let go
-in proportion as the body comes up again.
+Heading is the twist of the root's rotation about +Y (swing-twist decomposition), `2 atan2(qy, qw)`. That direction is
+the sum of the pelvis' own forward and of `left x up`, each projected on the floor: lying on the back, the belly or a
+side and pure rolls and cartwheels leave it where it was. The shoulders' `left x up` alone turns over whenever one
+shoulder points at the floor. The twist is undefined only head down, where `qy^2 + qw^2` goes to 0: there the last
+heading is held, and let go in proportion as the body comes up again.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from echelon_engine.memory import BREAK, LIMB_FRAME
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.motion.skeleton import ALL_VALID, LEVELS, LIMBS, PARENTS
+from echelon_engine.memory import BREAK, LIMB_FRAME
 
 Floats = NDArray[np.float64]
+Numbers = qt.Numbers
 Frames = NDArray[Any]  # of LIMB_FRAME
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Motion on the 27 bones: `times_s` (N,), `local` (N, 27, 4) x y z w, `origin` (N, 3) m, `offsets` (27, 3) m.
+
+    `valid` bit i: bone i is measured; `notes` say what was corrected on the way here.
+    """
+
+    times_s: Floats
+    local: Floats
+    origin: Floats
+    offsets: Floats
+    valid: int
+    notes: tuple[str, ...]
+
 
 UPRIGHT = 0.15  # qy^2 + qw^2 from which the heading is trusted at once; head down within 45 degrees lies below it
 
@@ -28,8 +46,8 @@ UPRIGHT = 0.15  # qy^2 + qw^2 from which the heading is trusted at once; head do
 def _ancestors() -> tuple[NDArray[np.intp], ...]:
     """Return, for pointer jumping, each bone's ancestor 1, 2, 4 .. generations up; 27 stands above the root.
 
-    Replacing every transform M by M[ancestor] M, for each of these tables in turn, carries all bones into the root's frame
-    in as many steps as the depth has binary digits (Hillis and Steele, 1986), a third of a walk by generations.
+    Replacing every transform M by M[ancestor] M, for each of these tables in turn, carries all bones into the root's
+    frame in as many steps as the depth has binary digits (Hillis and Steele, 1986), a third of a walk by generations.
     """
     table = np.array([parent if parent >= 0 else LIMBS for parent in PARENTS] + [LIMBS], dtype=np.intp)
     result = []
@@ -52,7 +70,7 @@ def follow_heading(last: float, x: float, y: float, z: float, w: float) -> float
     return math.remainder(target, math.tau)
 
 
-def headings(root: ArrayLike, last: float | None = None) -> Floats:
+def headings(root: Numbers, last: float | None = None) -> Floats:
     """Return the headings `(N,)` in radians of root rotations `(N, 4)` in order of time."""
     root = np.asarray(root, dtype=np.float64)
     result: Floats = 2.0 * np.arctan2(root[:, 1], root[:, 3])
@@ -64,12 +82,12 @@ def headings(root: ArrayLike, last: float | None = None) -> Floats:
     return result
 
 
-def remove_heading(root: ArrayLike, heading: ArrayLike) -> Floats:
+def remove_heading(root: Numbers, heading: Numbers) -> Floats:
     """Return root rotations with a turn by `-heading` about +Y applied on top."""
     return qt.multiply(qt.about([0.0, 1.0, 0.0], -np.asarray(heading)), root)
 
 
-def positions(local: ArrayLike, offsets: ArrayLike) -> Floats:
+def positions(local: Numbers, offsets: Numbers) -> Floats:
     """Return bone positions `(..., 27, 3)` in metres relative to the root, from local rotations `(..., 27, 4)`.
 
     `offsets` `(27, 3)` are the bones' offsets from their parents, metres; the root's own is ignored.
@@ -84,7 +102,7 @@ def positions(local: ArrayLike, offsets: ArrayLike) -> Floats:
     return matrix[..., :LIMBS, :3, 3]
 
 
-def world_rotations(local: ArrayLike) -> Floats:
+def world_rotations(local: Numbers) -> Floats:
     """Return the bones' rotations `(..., 27, 4)` relative to the frame of the root's parent."""
     world = np.array(local, dtype=np.float64)
     for bones, parents in LEVELS:
@@ -93,13 +111,14 @@ def world_rotations(local: ArrayLike) -> Floats:
 
 
 def limb_frames(
-    times_s: ArrayLike, local_rotations: ArrayLike, origin: ArrayLike, offsets: ArrayLike, valid: int = ALL_VALID
+    times_s: Numbers, local_rotations: Numbers, origin: Numbers, offsets: Numbers, valid: int = ALL_VALID
 ) -> Frames:
     """Return a contiguous stretch of motion as limb frames; the first carries BREAK.
 
-    `times_s` `(N,)` seconds, `local_rotations` `(N, 27, 4)` unit x y z w (the root's with its heading), `origin` `(N, 3)`
-    the root in the world, metres, `offsets` `(27, 3)` metres, `valid` bit i: bone i is measured. Frames are LIMB_FRAME
-    `(N,)`: rotations canonical (w >= 0), positions heading-free and relative to the root, `arrival_ns = time_ns`.
+    `times_s` `(N,)` seconds, `local_rotations` `(N, 27, 4)` unit x y z w (the root's with its heading), `origin` `(N,
+    3)` the root in the world, metres, `offsets` `(27, 3)` metres, `valid` bit i: bone i is measured. Frames are
+    LIMB_FRAME `(N,)`: rotations canonical (w >= 0), positions heading-free and relative to the root, `arrival_ns =
+    time_ns`.
     """
     local = qt.normalise(local_rotations)
     frames = np.zeros(len(local), LIMB_FRAME)
@@ -126,7 +145,7 @@ class LiveBody:
     value. One instance per performer; about 100 us a frame.
     """
 
-    def __init__(self, offsets: ArrayLike) -> None:
+    def __init__(self, offsets: Numbers) -> None:
         self._last = np.tile(qt.IDENTITY, (LIMBS, 1))
         self._origin = np.zeros(3)
         self._heading = 0.0
@@ -136,14 +155,14 @@ class LiveBody:
         self.offsets = np.zeros((LIMBS, 3))
         self.set_offsets(offsets)
 
-    def set_offsets(self, offsets: ArrayLike) -> None:
+    def set_offsets(self, offsets: Numbers) -> None:
         """Swap the rig: `offsets` `(27, 3)` metres."""
         self.offsets[:] = offsets
 
     def frame(
         self,
         rotations: Floats,
-        origin: ArrayLike,
+        origin: Numbers,
         *,
         time_ns: int,
         arrival_ns: int,

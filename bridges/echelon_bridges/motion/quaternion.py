@@ -9,15 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Numbers = Any  # whatever np.asarray makes float64 of
 
 IDENTITY = np.array([0.0, 0.0, 0.0, 1.0])
 
 # M(q) as a linear map of the 16 products q_i q_j, homogeneous 4 x 4, row-major: M = (q q^T) @ TO_MATRIX.
 # The corner element is |q|^2, so unit quaternions give a proper rigid transform without translation.
-TO_MATRIX = np.zeros((4, 4, 4, 4))
+_products = np.zeros((4, 4, 4, 4))
 for _row, _column, _terms in (
     (0, 0, ((3, 3, 1), (0, 0, 1), (1, 1, -1), (2, 2, -1))),
     (0, 1, ((0, 1, 2), (3, 2, -2))),
@@ -31,11 +32,11 @@ for _row, _column, _terms in (
     (3, 3, ((0, 0, 1), (1, 1, 1), (2, 2, 1), (3, 3, 1))),
 ):
     for _i, _j, _sign in _terms:
-        TO_MATRIX[_i, _j, _row, _column] = _sign
-TO_MATRIX = TO_MATRIX.reshape(16, 16)
+        _products[_i, _j, _row, _column] = _sign
+TO_MATRIX: Floats = _products.reshape(16, 16)
 
 
-def multiply(a: ArrayLike, b: ArrayLike) -> Floats:
+def multiply(a: Numbers, b: Numbers) -> Floats:
     """Return the Hamilton product a b: first b, then a."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     ax, ay, az, aw = a[..., 0], a[..., 1], a[..., 2], a[..., 3]
@@ -51,25 +52,27 @@ def multiply(a: ArrayLike, b: ArrayLike) -> Floats:
     )
 
 
-def conjugate(q: ArrayLike) -> Floats:
+def conjugate(q: Numbers) -> Floats:
     """Return the conjugate, which is the inverse of a unit quaternion."""
-    return np.asarray(q, dtype=np.float64) * np.array([-1.0, -1.0, -1.0, 1.0])
+    inverse: Floats = np.asarray(q, dtype=np.float64) * np.array([-1.0, -1.0, -1.0, 1.0])
+    return inverse
 
 
-def normalise(q: ArrayLike) -> Floats:
+def normalise(q: Numbers) -> Floats:
     """Return q / |q|; the zero quaternion becomes the identity."""
     q = np.asarray(q, dtype=np.float64)
     length = np.linalg.norm(q, axis=-1, keepdims=True)
     return np.where(length > 1e-12, q / np.maximum(length, 1e-12), IDENTITY)
 
 
-def canonical(q: ArrayLike) -> Floats:
+def canonical(q: Numbers) -> Floats:
     """Return the one of q and -q (the same rotation) whose scalar part is not negative."""
     q = np.asarray(q, dtype=np.float64)
-    return np.where(q[..., 3:] < 0.0, -q, q)
+    chosen: Floats = np.where(q[..., 3:] < 0.0, -q, q)
+    return chosen
 
 
-def rotate(q: ArrayLike, v: ArrayLike) -> Floats:
+def rotate(q: Numbers, v: Numbers) -> Floats:
     """Return the vectors `v` turned by the unit quaternions `q`."""
     q, v = np.asarray(q, dtype=np.float64), np.asarray(v, dtype=np.float64)
     xyz = q[..., :3]
@@ -78,14 +81,14 @@ def rotate(q: ArrayLike, v: ArrayLike) -> Floats:
     return turned
 
 
-def about(axis: ArrayLike, angle: ArrayLike) -> Floats:
+def about(axis: Numbers, angle: Numbers) -> Floats:
     """Return the rotation by `angle` radians about the unit vector `axis`."""
     half = 0.5 * np.asarray(angle, dtype=np.float64)[..., None]
     axis = np.asarray(axis, dtype=np.float64)
     return np.concatenate([np.sin(half) * axis, np.broadcast_to(np.cos(half), half.shape)], axis=-1)
 
 
-def from_euler(degrees: ArrayLike, order: str) -> Floats:
+def from_euler(degrees: Numbers, order: str) -> Floats:
     """Return the rotation of intrinsic Euler angles `(..., 3)` in degrees, applied as a BVH writes them.
 
     `order` names the axes as the channels come, for example "ZXY": R = Rz Rx Ry.
@@ -97,20 +100,22 @@ def from_euler(degrees: ArrayLike, order: str) -> Floats:
     return result
 
 
-def to_matrix(q: ArrayLike) -> Floats:
+def to_matrix(q: Numbers) -> Floats:
     """Return homogeneous 4 x 4 matrices `(..., 4, 4)` of unit quaternions."""
     q = np.asarray(q, dtype=np.float64)
     outer = (q[..., :, None] * q[..., None, :]).reshape(*q.shape[:-1], 16)
-    return (outer @ TO_MATRIX).reshape(*q.shape[:-1], 4, 4)
+    matrix: Floats = (outer @ TO_MATRIX).reshape(*q.shape[:-1], 4, 4)
+    return matrix
 
 
-def angle(a: ArrayLike, b: ArrayLike) -> Floats:
+def angle(a: Numbers, b: Numbers) -> Floats:
     """Return the angle between two rotations, radians, 0..pi; accurate near zero."""
     d = multiply(conjugate(a), b)
-    return 2.0 * np.arctan2(np.linalg.norm(d[..., :3], axis=-1), np.abs(d[..., 3]))
+    size: Floats = 2.0 * np.arctan2(np.linalg.norm(d[..., :3], axis=-1), np.abs(d[..., 3]))
+    return size
 
 
-def slerp(a: ArrayLike, b: ArrayLike, t: ArrayLike) -> Floats:
+def slerp(a: Numbers, b: Numbers, t: Numbers) -> Floats:
     """Return the rotation the fraction `t` of the shortest way from `a` to `b` (Shoemake, SIGGRAPH 1985)."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     t = np.asarray(t, dtype=np.float64)[..., None]
@@ -125,18 +130,18 @@ def slerp(a: ArrayLike, b: ArrayLike, t: ArrayLike) -> Floats:
     return normalise(wa * a + wb * b)
 
 
-def continuous(q: ArrayLike) -> Floats:
+def continuous(q: Numbers) -> Floats:
     """Return q with signs chosen so that neighbours along axis 0 lie in one hemisphere."""
     q = np.asarray(q, dtype=np.float64)
     if len(q) < 2:
-        return q.copy()
+        return np.array(q)
     dots = np.sum(q[1:] * q[:-1], axis=-1)
     signs = np.concatenate([np.ones((1, *dots.shape[1:])), np.cumprod(np.where(dots < 0.0, -1.0, 1.0), axis=0)])
     result: Floats = q * signs[..., None]
     return result
 
 
-def between(u: ArrayLike, v: ArrayLike) -> Floats:
+def between(u: Numbers, v: Numbers) -> Floats:
     """Return the smallest rotation that turns the direction of `u` into that of `v`."""
     u, v = np.asarray(u, dtype=np.float64), np.asarray(v, dtype=np.float64)
     u = u / np.linalg.norm(u, axis=-1, keepdims=True)

@@ -1,7 +1,7 @@
 """The 27 bones that every performer is played with: names, parents and the default body.
 
-The order is mocopi's bone number. Basis: right-handed, +Y up, +Z forward, +X the body's left, metres; the rest pose is a
-T-pose with every rotation the identity. Source: facts "motion on the wire", 1.4 and 1.5.
+The order is mocopi's bone number. Basis: right-handed, +Y up, +Z forward, +X the body's left, metres; the rest pose is
+a T-pose with every rotation the identity. Source: facts "motion on the wire", 1.4 and 1.5.
 """
 
 from __future__ import annotations

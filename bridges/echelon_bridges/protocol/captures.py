@@ -1,7 +1,7 @@
 """Recorded datagrams as files: `.smfstream` (binary) and the `.mocopipackets` and `.vmcpackets` text captures.
 
-A binary record is `f64 seconds, u32 length, bytes`, little-endian. A text capture has header lines, then for each datagram
-a line `d SECONDS LENGTH` and its bytes in hex, 16 a line, an ASCII column behind `|`.
+A binary record is `f64 seconds, u32 length, bytes`, little-endian. A text capture has header lines, then for each
+datagram a line `d SECONDS LENGTH` and its bytes in hex, 16 a line, an ASCII column behind `|`.
 """
 
 from __future__ import annotations
@@ -41,10 +41,14 @@ def _binary(data: bytes, path: Path) -> Iterator[Datagram]:
     at = 0
     while at < len(data):
         if len(data) - at < 12:
-            raise MotionFileError(path, f"ends inside a record's header at byte {at}; the file is cut short: copy it again")
+            raise MotionFileError(
+                path, f"ends inside a record's header at byte {at}; the file is cut short: copy it again"
+            )
         seconds, size = struct.unpack_from("<dI", data, at)
         if not math.isfinite(seconds) or size > MAX_DATAGRAM:
-            raise MotionFileError(path, f"byte {at}: a record of {size} bytes at {seconds} s; this is no capture of datagrams")
+            raise MotionFileError(
+                path, f"byte {at}: a record of {size} bytes at {seconds} s; this is no capture of datagrams"
+            )
         if size > len(data) - at - 12:
             raise MotionFileError(path, f"ends inside the record at byte {at}; the file is cut short: copy it again")
         yield seconds, data[at + 12 : at + 12 + size]
@@ -63,12 +67,16 @@ def _text(data: bytes, path: Path) -> Iterator[Datagram]:
             elif size >= 0 and line[:1].isspace() and words:
                 body += bytes.fromhex(line.split("|", 1)[0])
         except (ValueError, IndexError) as error:
-            raise MotionFileError(path, f"{line[:40]!r} is neither 'd SECONDS LENGTH' nor bytes in hex", number) from error
+            raise MotionFileError(
+                path, f"{line[:40]!r} is neither 'd SECONDS LENGTH' nor bytes in hex", number
+            ) from error
     if size >= 0:
         yield _whole(seconds, size, body, path, line_of)
 
 
 def _whole(seconds: float, size: int, body: bytearray, path: Path, line: int) -> Datagram:
     if len(body) != size or size > MAX_DATAGRAM or not math.isfinite(seconds):
-        raise MotionFileError(path, f"datagram of {size} bytes has {len(body)}; the file is cut short: copy it again", line)
+        raise MotionFileError(
+            path, f"datagram of {size} bytes has {len(body)}; the file is cut short: copy it again", line
+        )
     return seconds, bytes(body)

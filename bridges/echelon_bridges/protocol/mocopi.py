@@ -57,7 +57,8 @@ class Skeleton:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One pose: `rotations` (27, 4) local x y z w as sent, `root` (3,) m; bones without their bit in `present` are identity.
+    """One pose: `rotations` (27, 4) local x y z w as sent, `root` (3,) m; bones without their bit in `present` are
+    identity.
 
     `number` counts since the app started, `time_s` since the stream started; `unix_s` is the sender's wall clock.
     """
@@ -73,7 +74,7 @@ class Frame:
     refused_bones: int
 
 
-class _Bad(Exception):  # noqa: N818 - never leaves this module
+class _Bad(Exception):
     def __init__(self, kind: str, detail: str) -> None:
         self.refusal = Refusal(kind, detail)
 
@@ -90,7 +91,7 @@ def _headers(layout: np.dtype[Any], tag: bytes) -> tuple[NDArray[np.intp], NDArr
         values.append("parent")
     is_header = np.ones(layout.itemsize, dtype=bool)
     for name in values:
-        kind, begin = (layout.fields or {})[name][:2]
+        kind, begin = dict(layout.fields or {})[name][:2]
         is_header[begin : begin + kind.itemsize] = False
     at = np.flatnonzero(is_header)
     return at, np.frombuffer(table.tobytes(), np.uint8)[at]

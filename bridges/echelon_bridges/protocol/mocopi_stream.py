@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from echelon_engine.memory import BREAK
 
 from echelon_bridges.motion.pose import Floats, Frames, LiveBody
 from echelon_bridges.motion.skeleton import ALL_VALID, REST_OFFSETS
 from echelon_bridges.protocol import mocopi
 from echelon_bridges.protocol.refusal import FOREIGN, Refusal
 from echelon_bridges.protocol.senderclock import SenderClock
+from echelon_engine.memory import BREAK
 
 GAP_S = 0.25  # no velocity is taken across a longer gap
 LATE_FRAMES = 1000  # a number lower by less may be a late packet, by more is a restart

@@ -1,8 +1,8 @@
 """Open Sound Control 1.0/1.1 packets to messages and back, strictly: nothing is made up for bytes that are missing.
 
-`decode` returns all messages of a packet, bundles unfolded, or one Refusal; no exception leaves it. Time tags are kept as
-metadata and never waited for. Type tags: i f s b h d t T F N I S c r m [ ]. Source: opensoundcontrol.stanford.edu, spec 1.0
-and 1.1; facts "motion on the wire", 4.
+`decode` returns all messages of a packet, bundles unfolded, or one Refusal; no exception leaves it. Time tags are kept
+as metadata and never waited for. Type tags: i f s b h d t T F N I S c r m [ ]. Source: opensoundcontrol.stanford.edu,
+spec 1.0 and 1.1; facts "motion on the wire", 4.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from echelon_bridges.protocol.refusal import EMPTY, FOREIGN, MALFORMED, TOO_LARGE, TRUNCATED, Refusal
 
@@ -23,7 +24,9 @@ IMMEDIATE = 1  # the time tag that means "now"
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message: `address`, `tags` without the comma, `args` one a tag; `timetag` of its bundle, 1 where it has none."""
+    """One message: `address`, `tags` without the comma, `args` one a tag; `timetag` of its bundle, 1 where it has
+    none.
+    """
 
     address: str
     tags: str
@@ -31,7 +34,7 @@ class Message:
     timetag: int = IMMEDIATE
 
 
-class _Bad(Exception):  # noqa: N818 - never leaves this module
+class _Bad(Exception):
     def __init__(self, kind: str, detail: str) -> None:
         self.refusal = Refusal(kind, detail)
 
@@ -88,6 +91,15 @@ _FIXED = {"i": ">i", "f": ">f", "h": ">q", "d": ">d", "t": ">Q", "c": ">i", "r":
 _CONSTANT: dict[str, Argument] = {"T": True, "F": False, "N": None, "I": True}
 
 
+@lru_cache(maxsize=256)
+def _plan(tags: str) -> tuple[int, struct.Struct | None]:
+    """Return how many strings lead, and one Struct for the rest where the rest is numbers alone: the usual message."""
+    numbers = tags.lstrip("s")
+    if len(tags) > 256 or not all(tag in _FIXED for tag in numbers):
+        return 0, None
+    return len(tags) - len(numbers), struct.Struct(">" + "".join(_FIXED[tag][1:] for tag in numbers))
+
+
 def _message(data: bytes, at: int, end: int, timetag: int) -> Message:
     address, at = _string(data, at, end)
     if not address.startswith("/"):
@@ -99,6 +111,15 @@ def _message(data: bytes, at: int, end: int, timetag: int) -> Message:
     tags, at = _string(data, at, end)
     tags = tags[1:]
     args: list[Argument] = []
+    strings, numbers = _plan(tags)
+    if numbers is not None:
+        for _ in range(strings):
+            text, at = _string(data, at, end)
+            args.append(text)
+        if end - at != numbers.size:
+            kind = TRUNCATED if end - at < numbers.size else MALFORMED
+            raise _Bad(kind, f"{address[:40]!r}: {end - at} bytes for numbers of {numbers.size}")
+        return Message(address, tags, (*args, *numbers.unpack_from(data, at)), timetag)
     for tag in tags:
         form = _FIXED.get(tag)
         if form is not None:

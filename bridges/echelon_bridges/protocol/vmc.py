@@ -1,8 +1,9 @@
 """VMC performers (Virtual Motion Capture over OSC) to limb frames, and limb frames to VMC.
 
-The protocol does not say where a frame begins. Here it ends when `/VMC/Ext/T` and every bone of the frame before have come,
-whichever is last; a second T, or a bone again in a later datagram, ends it too. Basis: Unity's, left-handed, the body's left at
--X; to the body's `p (-x, y, z)`, `q (x, -y, -z, w)`. Source: protocol.vmc.info; facts "motion on the wire", 2.
+The protocol does not say where a frame begins. Here it ends when `/VMC/Ext/T` and every bone of the frame before have
+come, whichever is last; a second T, or a bone again in a later datagram, ends it too. Basis: Unity's, left-handed, the
+body's left at -X; to the body's `p (-x, y, z)`, `q (x, -y, -z, w)`. Source: protocol.vmc.info; facts "motion on the
+wire", 2.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from echelon_engine.memory import BREAK
 
 from echelon_bridges.motion import quaternion as qt
+from echelon_bridges.motion import scalar as one
 from echelon_bridges.motion.pose import Floats, Frames, LiveBody
-from echelon_bridges.motion.skeleton import INDEX, LEG_LENGTH_M, LIMBS, REST_OFFSETS, TORSO_HEIGHTS
+from echelon_bridges.motion.skeleton import INDEX, LIMBS, REST_OFFSETS, TORSO_HEIGHTS
 from echelon_bridges.protocol import osc
 from echelon_bridges.protocol.refusal import FOREIGN, Refusal
 from echelon_bridges.protocol.senderclock import SenderClock
+from echelon_engine.memory import BREAK
 
 DEFAULT_PORT = 39539
 BONE, ROOT_POSE, TIME = "/VMC/Ext/Bone/Pos", "/VMC/Ext/Root/Pos", "/VMC/Ext/T"
@@ -36,6 +38,7 @@ LIMB_OF = {
     for bone, unity in LIMB_NAMES.items()
 } | {"Head": INDEX["head"]}
 BODY = frozenset(LIMB_OF) | frozenset(SPINE) | {"Hips", "Neck"}
+_HEIGHTS: tuple[float, ...] = tuple(map(float, TORSO_HEIGHTS))
 _FLIP = np.array([1.0, -1.0, -1.0, 1.0])
 
 
@@ -53,16 +56,9 @@ class Counts:
     ignored: int = 0  # other addresses, fingers, eyes
 
 
-def _floats(args: Sequence[osc.Argument], begin: int, count: int) -> list[float] | None:
-    values = args[begin : begin + count]
-    if len(values) < count:
-        return None
-    result = []
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        result.append(float(value))
-    return result
+def _pose_of(message: osc.Message) -> Sequence[float] | None:
+    """Return the seven numbers behind the name of a pose message, or None where they are missing or no floats."""
+    return message.args[1:8] if message.tags.startswith("sfffffff") else None  # type: ignore[return-value]
 
 
 class VmcStream:
@@ -75,12 +71,13 @@ class VmcStream:
         self._body = LiveBody(REST_OFFSETS)
         self._scale = 1.0
         self._number = 0
-        self._rotation: dict[str, tuple[float, float, float, float]] = {}  # Unity's basis, as last sent
-        self._root = (np.zeros(3), qt.IDENTITY)
-        self._hips = np.array([0.0, REST_OFFSETS[0, 1], 0.0])
+        self._rotation: dict[str, one.Quaternion] = {}  # in the body's basis, as last sent
+        self._root: tuple[tuple[float, float, float], one.Quaternion] = ((0.0, 0.0, 0.0), one.IDENTITY)
+        self._hips = (0.0, float(REST_OFFSETS[0, 1]), 0.0)
         self._lengths: dict[str, float] = {}
         self._seen: dict[str, int] = {}  # bone -> datagram that brought it, in the frame going on
-        self._expected: frozenset[str] = frozenset()
+        self._expected: frozenset[str] = frozenset()  # bones of the frame before
+        self._missing: set[str] = set()  # of these, not yet come
         self._time_s: float | None = None
         self._has_time = False  # whether this sender says T at all
         self._datagram = 0
@@ -106,13 +103,13 @@ class VmcStream:
             if message.address == BONE:
                 self._bone(message, arrival_ns, done)
             elif message.address == TIME:
-                value = _floats(message.args, 0, 1)
-                if value is None or not 0.0 <= value[0] < 1e8:
+                time_s = message.args[0] if message.tags.startswith(("f", "d")) else None
+                if not isinstance(time_s, float) or not 0.0 <= time_s < 1e8:
                     self.counts.malformed += 1
                     continue
                 if self._time_s is not None:
                     self._end(arrival_ns, done)
-                self._time_s, self._has_time = value[0], True
+                self._time_s, self._has_time = time_s, True
                 self._end_if_complete(arrival_ns, done)
             elif message.address == ROOT_POSE:
                 self._take_root(message)
@@ -127,49 +124,53 @@ class VmcStream:
         return len(self._seen) >= 10 and all(at == self._datagram for at in self._seen.values())
 
     def _take_root(self, message: osc.Message) -> None:
-        value = _floats(message.args, 1, 7)
+        value = _pose_of(message)
         if value is None:
             self.counts.malformed += 1
         elif not _is_pose(value):
             self.counts.refused_bones += 1
         else:
-            self._root = (np.array([-value[0], value[1], value[2]]), qt.normalise(np.array(value[3:]) * _FLIP))
+            px, py, pz, x, y, z, w = value
+            self._root = ((-px, py, pz), one.normalise((x, -y, -z, w)))
 
     def _bone(self, message: osc.Message, arrival_ns: int, done: list[Frames]) -> None:
-        name = message.args[0] if message.args else None
-        value = _floats(message.args, 1, 7)
-        if not isinstance(name, str) or value is None:
+        value = _pose_of(message)
+        if value is None:
             self.counts.malformed += 1
             return
+        name = str(message.args[0])
         if name not in BODY:
             self.counts.ignored += 1
             return
         if self._seen.get(name, self._datagram) != self._datagram:
             self._end(arrival_ns, done)
         self._seen[name] = self._datagram
+        self._missing.discard(name)
         if _is_pose(value):
-            x, y, z, w = value[3:]
-            self._rotation[name] = (x, -y, -z, w)
+            px, py, pz, x, y, z, w = value
+            self._rotation[name] = one.normalise((x, -y, -z, w))
             if name == "Hips":
-                self._hips = np.array([-value[0], value[1], value[2]])
+                self._hips = (-px, py, pz)
             elif name in ("LeftLowerLeg", "LeftFoot"):
-                self._lengths[name] = math.dist(value[:3], (0.0, 0.0, 0.0))
+                self._lengths[name] = math.sqrt(px * px + py * py + pz * pz)
         else:
             self.counts.refused_bones += 1
         self._end_if_complete(arrival_ns, done)
 
     def _end_if_complete(self, arrival_ns: int, done: list[Frames]) -> None:
-        if self._expected and (self._time_s is not None or not self._has_time) and self._expected <= self._seen.keys():
+        if not self._missing and self._expected and (self._time_s is not None or not self._has_time):
             self._end(arrival_ns, done)
 
     def _end(self, arrival_ns: int, done: list[Frames]) -> None:
         """Close the frame going on and, where it holds a body, add its limb frame to `done`."""
-        time_s, seen = self._time_s, frozenset(self._seen)
+        time_s, seen = self._time_s, bool(self._seen)
         self._time_s = None
-        self._seen.clear()
+        if seen:
+            self._expected = frozenset(self._seen)
+            self._seen.clear()
+        self._missing = set(self._expected)
         if not seen:
             return
-        self._expected = seen
         flags = BREAK if self._last_ns is None else 0
         time_ns = arrival_ns
         if time_s is not None:
@@ -189,12 +190,11 @@ class VmcStream:
         self._last_ns = time_ns
         self._fit_body()
         place, turn = self._root
-        rotations = self._bones()
-        rotations[0] = qt.multiply(turn, rotations[0])
+        hips = one.rotate(turn, self._hips)
         done.append(
             self._body.frame(
-                rotations,
-                place + qt.rotate(turn, self._hips),
+                self._bones(turn),
+                [place[0] + hips[0], place[1] + hips[1], place[2] + hips[2]],
                 time_ns=time_ns,
                 arrival_ns=arrival_ns,
                 number=self._number,
@@ -224,41 +224,33 @@ class VmcStream:
                 self._scale = scale
                 self._body.set_offsets(REST_OFFSETS * scale)
 
-    def _bones(self) -> Floats:
+    def _bones(self, turn: one.Quaternion) -> Floats:
         """Return local rotations (27, 4) from the newest of each Unity bone: spine spread over seven, neck halved."""
-        bones = np.tile(qt.IDENTITY, (LIMBS, 1))
+        sent = self._rotation
+        bones: list[one.Quaternion] = [one.IDENTITY] * LIMBS
         for name, bone in LIMB_OF.items():
-            if name in self._rotation:
-                bones[bone] = self._rotation[name]
-        if "Hips" in self._rotation:
-            bones[0] = qt.normalise(np.array(self._rotation["Hips"]))
-        curve = [qt.IDENTITY]
+            if name in sent:
+                bones[bone] = sent[name]
+        bones[0] = one.multiply(turn, sent.get("Hips", one.IDENTITY))
+        curve = [one.IDENTITY]
         for name in SPINE:
-            if name in self._rotation:
-                curve.append(qt.multiply(curve[-1], qt.normalise(np.array(self._rotation[name]))))
-        neck = qt.normalise(np.array(self._rotation.get("Neck", qt.IDENTITY)))
+            if name in sent:
+                curve.append(one.multiply(curve[-1], sent[name]))
         spaces = len(curve) - 1
-        if spaces:
-            k = np.minimum((TORSO_HEIGHTS * spaces).astype(int), spaces - 1)
-            knots = np.array(curve)
-            reached = qt.slerp(
-                np.concatenate([knots[k], qt.IDENTITY[None]]),
-                np.concatenate([knots[k + 1], neck[None]]),
-                np.append(TORSO_HEIGHTS * spaces - k, 0.5),
-            )
-            bones[1] = reached[0]
-            bones[2:8] = qt.multiply(qt.conjugate(reached[:6]), reached[1:7])
-            bones[8] = bones[9] = reached[7]
-        else:
-            bones[8] = bones[9] = qt.slerp(qt.IDENTITY, neck, 0.5)
-        return bones
+        below = one.IDENTITY
+        for i, height in enumerate(_HEIGHTS if spaces else ()):
+            k = min(int(height * spaces), spaces - 1)
+            here = one.slerp(curve[k], curve[k + 1], height * spaces - k)
+            bones[1 + i] = one.multiply(one.conjugate(below), here)
+            below = here
+        bones[8] = bones[9] = one.slerp(one.IDENTITY, sent.get("Neck", one.IDENTITY), 0.5)
+        return np.array(bones)
 
 
-def _is_pose(value: list[float]) -> bool:
+def _is_pose(value: Sequence[float]) -> bool:
     """Return whether three metres and a quaternion are finite and the quaternion's length lies within 0.5..2."""
-    if not all(map(math.isfinite, value)) or max(map(abs, value[:3])) > 1e5:
-        return False
-    return 0.25 <= sum(v * v for v in value[3:]) <= 4.0
+    px, py, pz, x, y, z, w = value
+    return 0.25 <= x * x + y * y + z * z + w * w <= 4.0 and px * px + py * py + pz * pz < 1e10  # false for NaN
 
 
 def encode_frame(
@@ -266,8 +258,8 @@ def encode_frame(
 ) -> list[bytes]:
     """Return a pose as VMC datagrams: one bundle (T first), or with `bundle=False` single messages, T last.
 
-    `rotations` `(27, 4)` local x y z w, the root's with its heading, `origin` `(3,)` metres. torso_1..3, 4..5 and 6..7 go to
-    Spine, Chest and UpperChest, both neck bones to Neck. Positions restate the default body's.
+    `rotations` `(27, 4)` local x y z w, the root's with its heading, `origin` `(3,)` metres. torso_1..3, 4..5 and 6..7
+    go to Spine, Chest and UpperChest, both neck bones to Neck. Positions restate the default body's.
     """
     pose: dict[str, tuple[Floats, Floats]] = {}
     q = np.asarray(rotations, dtype=np.float64)
