@@ -1,6 +1,6 @@
 """Recorded motion as clips: load a file, hold its end, loop it without a seam.
 
-`load` turns every supported file (BVH, DeepMimic JSON, captures of live datagrams) into limb frames with time from 0.
+`load` turns every supported file (BVH, DeepMimic JSON, captured datagrams) into limb frames with time from 0.
 `Loop` and `dancer.Dancer` share one interface, `frames(start, count)`, so a player need not know which it plays.
 """
 
@@ -16,6 +16,10 @@ from echelon_bridges.motion import bvh, deepmimic, pose
 from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.motion.errors import MotionFileError
 from echelon_bridges.motion.pose import Frames, Motion
+from echelon_bridges.protocol import captures
+from echelon_bridges.protocol.mocopi_stream import MocopiStream
+from echelon_bridges.protocol.sniff import protocol_of
+from echelon_bridges.protocol.vmc import VmcStream
 from echelon_engine.memory import SYNTHETIC
 
 Floats = NDArray[np.float64]
@@ -160,8 +164,28 @@ def from_motion(name: str, motion: Motion) -> Clip:
     return Clip(name, frames, rate, motion.offsets, motion.notes)
 
 
+def _from_capture(path: Path) -> Clip:
+    """Return a capture of mocopi or VMC datagrams as a clip, through the same decoders as live ones."""
+    datagrams = captures.read(path)
+    begin = datagrams[0][0]
+    stream = MocopiStream() if any(protocol_of(data) == "mocopi" for _, data in datagrams) else VmcStream()
+    found = [stream.feed(data, round((seconds - begin) * 1e9)) for seconds, data in datagrams]
+    played = [frames for frames in found if frames is not None]
+    if not played:
+        raise MotionFileError(path, f"none of its {len(datagrams)} datagrams is a mocopi or VMC frame")
+    frames = np.concatenate(played)
+    frames["time_ns"] -= frames["time_ns"][0]
+    frames["arrival_ns"] = frames["time_ns"]
+    steps = np.diff(frames["time_ns"])
+    rate = 1e9 / float(np.median(steps)) if len(steps) else 60.0
+    notes = [f"{len(frames)} frames from {len(datagrams)} datagrams"]
+    if stream.counts.refused:
+        notes.append(f"refused {stream.counts.refused} datagrams")
+    return Clip(path.stem, frames, rate, stream.offsets.copy(), tuple(notes))
+
+
 def load(path: str | Path) -> Clip:
-    """Return a motion file as a clip: BVH or DeepMimic JSON, told apart by suffix, else by content.
+    """Return a motion file as a clip: BVH, DeepMimic JSON or captured datagrams, told apart by suffix, else by content.
 
     MotionFileError says file, line, value, rule and remedy for anything that cannot be played.
     """
@@ -171,6 +195,8 @@ def load(path: str | Path) -> Clip:
     suffix = path.suffix.lower()
     if suffix == ".bvh":
         return from_motion(path.stem, bvh.read(path))
+    if suffix in (".smfstream", ".mocopipackets", ".vmcpackets"):
+        return _from_capture(path)
     if suffix in (".json", ".txt"):
         return from_motion(path.stem, deepmimic.read(path))
     try:
@@ -183,5 +209,5 @@ def load(path: str | Path) -> Clip:
     if start.startswith(b"{"):
         return from_motion(path.stem, deepmimic.read(path))
     raise MotionFileError(
-        path, f"suffix {suffix or '(none)'}: BVH (.bvh) and DeepMimic JSON (.json, .txt) can be played"
+        path, f"suffix {suffix or '(none)'}: BVH (.bvh), DeepMimic JSON (.json) and captures (.smfstream) play"
     )
