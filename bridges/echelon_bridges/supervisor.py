@@ -113,13 +113,13 @@ class Supervisor:
     async def _tick(self) -> None:
         """Four times a second: the status line, and whether the callback still counts blocks."""
         await self.parts[0].ready.wait()
-        await self._load_rings()
+        self._load_rings()
         blocks, moved, starts = 0, time.monotonic(), 0
         while True:
             before = time.monotonic()
             await asyncio.sleep(TICK_S)
             if self._terminal.interactive:
-                self._terminal.line(status.line(await self.status()))
+                self._terminal.line(status.line(self.status()))
             audio, now = self.parts[0], time.monotonic()
             count = int(self._block.shared["counters"]["blocks"])
             asleep = now - before > 4 * TICK_S  # this process was held up itself
@@ -184,19 +184,22 @@ class Supervisor:
             level = {"error": "error", "output": "warning", "warning": "warning"}.get(kind, "info")
             self._terminal.event(kind, level, part=part.name, **event)
 
-    async def _load_rings(self) -> Any:
+    def _load_rings(self) -> asyncio.Future[Any]:
+        """Return the `rings` module to come; the first call begins to load it, in a thread."""
         if self._rings is None:
             self._rings = asyncio.ensure_future(asyncio.to_thread(_import_rings))
-        return await asyncio.shield(self._rings)
+        return self._rings
 
     async def _publish(self) -> None:
-        rings = await self._load_rings()
+        rings = await asyncio.shield(self._load_rings())
         rings.publish(self._block.shared["settings"], self.settings)
 
-    async def status(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         """Return the status document (see `status.collect`)."""
-        rings = await self._load_rings()
-        rings.read_snapshot(self._snapshot, self._block.shared["snapshot"])
+        if self._rings is not None and self._rings.done():
+            self._rings.result().read_snapshot(self._snapshot, self._block.shared["snapshot"])
+        else:  # so early that Numba is not there yet: a figure may be torn, once
+            self._snapshot[0] = self._block.shared["snapshot"]["item"]
         return status.collect(
             self._block.shared,
             self._snapshot[0],
@@ -217,7 +220,7 @@ class Supervisor:
         """Answer one request of the control socket."""
         match request.get("command"):
             case "status":
-                return {"status": await self.status()}
+                return {"status": self.status()}
             case "set":
                 key, value = str(request.get("key", "")), str(request.get("value", ""))
                 changed = self.settings.copy()

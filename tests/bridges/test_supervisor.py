@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,77 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engines import PATIENCE_S, Engine, alive, left_behind, wait_for
 
-from echelon_bridges import control, lock
+from echelon_bridges import lock
 from echelon_engine import block
 from echelon_engine.errors import UserError
 
 FAKE = Path(__file__).with_name("fake_engine.py")
-PATIENCE_S = 40.0  # the machine may be busy; nothing here measures speed
-
-
-def wait_for(condition: Callable[[], Any], what: str) -> Any:
-    """Return the first true value of `condition`."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    raise AssertionError(f"waited in vain for {what}")
-
-
-def alive(pid: int) -> bool:
-    """Return whether a process runs (a zombie does not)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        try:
-            os.kill(pid, 0)
-        except OSError:
-            return False
-        return not Path("/proc/self").exists()
-
-
-class Engine:
-    """One engine under test."""
-
-    def __init__(self, tmp: Path, name: str, audio: str, bridges: str, seconds: float) -> None:
-        self.name = name
-        self.log = tmp / f"{name}.log"
-        self.err = tmp / f"{name}.err"
-        environment = {**os.environ, "ECHELON_TEST_LOG": str(self.log), "XDG_RUNTIME_DIR": str(tmp)}
-        with self.err.open("ab") as stream:
-            self.process = subprocess.Popen(
-                [sys.executable, str(FAKE), name, str(seconds), audio, bridges], stderr=stream, env=environment
-            )
-
-    def ask(self, **request: Any) -> dict[str, Any]:
-        """Ask over the control socket."""
-        return control.request(self.name, **request)
-
-    def status(self) -> dict[str, Any]:
-        """Return the status document."""
-        return dict(self.ask(command="status")["status"])
-
-    def ready(self) -> dict[str, Any]:
-        """Wait until both processes are ready; return the status document."""
-
-        def both() -> dict[str, Any] | None:
-            try:
-                document = self.status()
-            except UserError:
-                return None
-            return document if all(p["state"] == "ready" for p in document["processes"]) else None
-
-        return dict(wait_for(both, f"readiness; it said {self.err.read_text()}"))
-
-    def pids(self) -> dict[str, int]:
-        """Return the process ids by name."""
-        return {p["name"]: p["pid"] for p in self.status()["processes"]}
-
-    def end(self) -> int:
-        """Wait for the end and return the exit code."""
-        return self.process.wait(PATIENCE_S)
 
 
 @pytest.fixture
@@ -91,22 +26,14 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Engine]]:
     engines: list[Engine] = []
 
     def begin(name: str = "", audio: str = "plain", bridges: str = "plain", seconds: float = 0) -> Engine:
-        engines.append(Engine(tmp_path, name or f"t{os.getpid()}", audio, bridges, seconds))
+        name = name or f"t{os.getpid()}"
+        command = [sys.executable, str(FAKE), name, str(seconds), audio, bridges]
+        engines.append(Engine(command, name, tmp_path, ECHELON_TEST_LOG=str(tmp_path / "ends.log")))
         return engines[-1]
 
     yield begin
     for engine in engines:
-        if engine.process.poll() is None:
-            engine.process.kill()
-            engine.process.wait()
-        for path in (block.path_of(engine.name), lock.path_of(engine.name)):
-            path.unlink(missing_ok=True)
-
-
-def left_behind(name: str, folder: Path) -> list[str]:
-    """Return what an engine left: block, lock, socket."""
-    paths = (block.path_of(name), lock.path_of(name), folder / "echelon")
-    return [str(path) for path in paths if path.exists()]
+        engine.clear()
 
 
 @pytest.mark.realtime
@@ -115,8 +42,9 @@ def test_stops_by_itself_fades_and_leaves_nothing(start: Callable[..., Engine], 
     engine = start(seconds=1.0)
     pids = engine.ready()["processes"]
     assert engine.end() == 0
-    ends = engine.log.read_text().splitlines()
+    ends = (tmp_path / "ends.log").read_text().splitlines()
     assert len(ends) == 2
+    assert [line.split()[0] for line in ends] == ["bridges", "audio"]
     assert all(line.endswith("fade=1") for line in ends)
     assert not [p for p in pids if alive(p["pid"])]
     assert left_behind(engine.name, tmp_path) == []
@@ -135,7 +63,7 @@ def test_signal_while_starting_stops_cleanly(
     time.sleep(moment_s)
     engine.process.send_signal(number)
     assert engine.end() == 0
-    assert "Traceback" not in engine.err.read_text()
+    assert "Traceback" not in engine.said()
     assert left_behind(engine.name, tmp_path) == []
 
 
@@ -153,7 +81,7 @@ def test_killed_processes_return_and_the_epoch_grows(start: Callable[..., Engine
     wait_for(lambda: engine.status()["epoch"] == before["epoch"] + 2, "audio to return")
     after = engine.ready()
     assert {p["name"]: p["restarts"] for p in after["processes"]} == {"audio": 1, "bridges": 1, "supervisor": 0}
-    assert "event=died part=audio code=-9" in engine.err.read_text()
+    assert "event=died part=audio code=-9" in engine.said()
     engine.process.terminate()
     assert engine.end() == 0
     assert left_behind(engine.name, tmp_path) == []
@@ -163,10 +91,10 @@ def test_killed_processes_return_and_the_epoch_grows(start: Callable[..., Engine
 def test_hung_audio_is_replaced_and_crashing_bridges_are_tried_for_ever(start: Callable[..., Engine]) -> None:
     """Audio that stops counting blocks is killed and started again; bridges fail and fail, and each time it is said."""
     engine = start(audio="hung", bridges="crash")
-    wait_for(lambda: "event=hung" in engine.err.read_text(), "the hang to be seen")
-    wait_for(lambda: engine.err.read_text().count("event=ready part=audio") >= 2, "a new audio process")
-    wait_for(lambda: engine.err.read_text().count("event=died part=bridges") >= 4, "four failures")
-    assert "something odd on stdout" in engine.err.read_text()
+    wait_for(lambda: "event=hung" in engine.said(), "the hang to be seen")
+    wait_for(lambda: engine.said().count("event=ready part=audio") >= 2, "a new audio process")
+    wait_for(lambda: engine.said().count("event=died part=bridges") >= 4, "four failures")
+    assert "something odd on stdout" in engine.said()
     engine.process.terminate()
     assert engine.end() == 0
 
@@ -185,8 +113,8 @@ def test_a_process_that_cannot_start_ends_the_engine(
     """A refusal with a reason, or audio that never starts, stops everything with exit code 1 and the reason."""
     engine = start(audio=audio, bridges=bridges)
     assert engine.end() == 1
-    assert says in engine.err.read_text()
-    assert engine.err.read_text().count(says) == 1
+    assert says in engine.said()
+    assert engine.said().count(says) == 1
     assert left_behind(engine.name, tmp_path) == []
 
 
@@ -195,10 +123,10 @@ def test_noisy_and_stubborn_processes_harm_nobody(start: Callable[..., Engine], 
     """Garbage and endless lines on a child's stdout are survived; a child that ignores SIGTERM is killed; exit 0."""
     engine = start(audio="noisy", bridges="stubborn")
     pids = engine.ready()["processes"]
-    wait_for(lambda: "still here" in engine.err.read_text(), "the notice after the noise")
+    wait_for(lambda: "still here" in engine.said(), "the notice after the noise")
     engine.process.send_signal(signal.SIGHUP)
     assert engine.end() == 0
-    assert "did not stop" in engine.err.read_text()
+    assert "did not stop" in engine.said()
     assert not [p for p in pids if alive(p["pid"])]
     assert left_behind(engine.name, tmp_path) == []
 
@@ -217,7 +145,7 @@ def test_killed_supervisor_takes_its_children_along_and_the_next_run_clears_up(
     second = start(first.name)
     second.ready()
     assert not [name for name, pid in pids.items() if alive(pid)]
-    assert "what it left is cleared" in second.err.read_text()
+    assert "what it left is cleared" in second.said()
     second.process.terminate()
     assert second.end() == 0
     assert left_behind(first.name, tmp_path) == []
@@ -230,7 +158,7 @@ def test_two_engines_live_side_by_side_and_one_name_only_once(start: Callable[..
     first.ready()
     twin = start(first.name)
     assert twin.end() == 1
-    assert f"already running (process {first.process.pid})" in twin.err.read_text()
+    assert f"already running (process {first.process.pid})" in twin.said()
     other = start(f"{first.name}-b")
     other.ready()
     assert {first.name, other.name} <= set(lock.running())
