@@ -10,16 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from echelon_engine.config import BUILT_IN, Models
 from echelon_engine.errors import UserError, nearest
 from echelon_models.certificates import Figure, figures
 from echelon_models.formats import BY_NAME, FORMATS, Format, Hyper, Key, Tensor
+
+if TYPE_CHECKING:
+    from echelon_engine.state import Weights
 
 INITIAL = Path(__file__).parent / "weights"
 
@@ -189,6 +193,31 @@ def _order_header(path: Path) -> None:
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     path.write_bytes(len(text).to_bytes(8, "little") + text + raw[8 + size :])
+
+
+def load_all(models: Models) -> Weights:
+    """Return the three records that the engine runs on, from the `models` section of the configuration.
+
+    Each entry is a path or "built-in"; raises WeightsError, also for a file that holds another model than its entry
+    wants. Imports Numba.
+    """
+    from echelon_engine.state import Weights
+
+    chosen: dict[Key, str] = {
+        "dell_gated": models.gated,
+        "dell_coupled": models.coupled,
+        "lim_rps": models.lim_rps,
+    }
+    records = []
+    for key, path in chosen.items():
+        model = load(initial_path(key) if path == BUILT_IN else path)
+        if model.key != key:
+            entry = f"models.{key.removeprefix('dell_')}"
+            raise WeightsError(
+                f"{path}: holds {model.spec.name}", f"{entry} wants {FORMATS[key].name}", "swap the files in the config"
+            )
+        records.append(to_record(model))
+    return Weights(*records)
 
 
 def kernel_of(key: Key) -> ModuleType:
