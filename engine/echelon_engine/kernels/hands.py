@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from echelon_engine._jit import inlined, kernel
-from echelon_engine.kernels.limb_window import MASK, POSITION, WORLD
+from echelon_engine.kernels.limb_window import MASK, ORIGIN, WORLD
 from echelon_engine.kernels.motion import NOW, SHORT, SPAN_S, STRIKE_SPAN_S, THEN
 from echelon_engine.kernels.neutral import HEAD, LEFT_HAND, TORSO_7
 
@@ -46,23 +46,29 @@ def hands(motion: Any, velocity_scale: float, dt: float) -> None:
         motion.stature = STATURE_M
     if motion.moved != 0 and (valid >> HEAD) & 1:
         motion.stature += (_limit(length, SHORTEST_M, TALLEST_M) - motion.stature) * (dt / STATURE_S)
+    sine, cosine = math.sin(motion.heading), math.cos(motion.heading)
     for h in range(2):
         limb = LEFT_HAND + 4 * h
-        measured = (motion.measured >> limb) & 1
+        moved = motion.hand_velocity[h]
+        rate = motion.rate * ((motion.measured >> limb) & 1)
         square = 0.0
         for j in range(3):
-            k = 3 * limb + j
-            moved = now[POSITION + k] - then[POSITION + k]
-            motion.hand_velocity[h, j] = motion.rate * measured * moved
-            square += (now[WORLD + k] - short[WORLD + k]) ** 2
-        motion.hand_speed[h] = motion.rate * measured * (SPAN_S / STRIKE_SPAN_S) * math.sqrt(square)
+            k = WORLD + 3 * limb + j
+            moved[j] = rate * (now[k] - then[k] - (now[ORIGIN + j] - then[ORIGIN + j]))
+            square += (now[k] - short[k]) ** 2
+        # velocity relative to the root, seen along the performer's own axes: Ry(-heading) (v_hand - v_root)
+        east, north = moved[0], moved[2]
+        moved[0] = cosine * east - sine * north
+        moved[2] = sine * east + cosine * north
+        motion.hand_speed[h] = rate * (SPAN_S / STRIKE_SPAN_S) * math.sqrt(square)
         motion.hand_height[h] = _limit(motion.position[limb, 1] / (OVERHEAD * motion.stature), 0.0, 1.0)
         motion.hand_side[h] = _limit(motion.position[limb, 0] / SIDE_M, -1.0, 1.0)
-        motion.hand_valid[h] = (valid >> limb) & measured
-        if (valid >> limb) & 1:
+        source = ((valid >> limb) | (valid >> (limb - 1))) & 1  # a forearm places the hand, too
+        motion.hand_valid[h] = source & (motion.measured >> limb) if motion.rate > 0.99 / SPAN_S else 0
+        if source:
             mask |= 3 << (2 * h)
-            motion.x[2 * h] = math.tanh(motion.hand_velocity[h, 1] / s)
-            motion.x[2 * h + 1] = math.tanh(motion.hand_velocity[h, 2] / s)
+            motion.x[2 * h] = math.tanh(moved[1] / s)
+            motion.x[2 * h + 1] = math.tanh(moved[2] / s)
     torso = motion.position[TORSO_7]
     length = math.sqrt(torso[0] * torso[0] + torso[1] * torso[1] + torso[2] * torso[2])
     if (valid >> TORSO_7) & 1 and length > 0.05:
@@ -81,6 +87,8 @@ def devices_in_hands(motion: Any, devices: Any, velocity_scale: float, now_ns: i
     energy = RMS of the devices' velocity estimates when there is no body; a device silent for 0.15 s no longer pushes,
     for 1 s is gone. The height of a hand is the elevation of its device: level is the middle. Source: spec/motion.md.
     """
+    if motion.frozen != 0:
+        return
     s = max(velocity_scale, 0.05)
     leak = math.exp(-dt / LEAK_S)
     total = 0.0

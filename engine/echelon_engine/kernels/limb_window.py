@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_engine._jit import inlined, kernel
-from echelon_engine.kernels.neutral import NEUTRAL
+from echelon_engine.kernels.neutral import NEUTRAL, PARENT
 from echelon_engine.memory import BREAK, LIMBS, SYNTHETIC
 
+PARENTS = np.maximum(PARENT, 0)
 SLOTS = 16
 MASK = SLOTS - 1
 
@@ -31,7 +32,8 @@ MISSING_NS = 150_000_000  # a bone that was away longer does not move by coming 
 CLOSE_NS = 10_000_000  # of three frames within this the middle one goes, so the window always spans 70 ms
 SHORTEST_STEP_S = 1 / 120  # senders' time stamps jitter; a jump is judged over no less than this
 TELEPORT_M_S = 15.0  # a root that is faster was moved by its sender (re-centred), not by its legs
-TURNS_PER_S = 6.4  # likewise for its heading; skaters reach 5
+TURNS_PER_S, SWEPT_M_S = 6.4, 6.0  # likewise for its heading (skaters reach 5), if the limbs are swept along:
+# in a somersault the heading flips, and they are not
 LIMB_GLITCH_M_S = 30.0  # no hand is faster against its own pelvis
 FARTHEST_M = 1e4  # beyond it float32 no longer resolves a body: refused like a NaN
 
@@ -42,7 +44,7 @@ WINDOW = np.dtype(
         ("refused_bones", np.int64),  # bones (or roots) not finite or not a rotation
         ("refused_frames", np.int64),  # out of order or sent twice
         ("known", np.int64),  # bit i: seen_ns[i] holds
-        ("seen_ns", np.int64, (LIMBS,)),  # when each bone was last measured
+        ("seen_ns", np.int64, (LIMBS,)),  # when each limb was last placed by a measured bone
         ("time_ns", np.int64, (SLOTS,)),
         ("arrival_ns", np.int64, (SLOTS,)),
         ("first", np.int64, (SLOTS,)),  # frame with which its epoch began
@@ -111,6 +113,7 @@ def offer(motion: Any, frame: Any) -> bool:
     origin = frame.origin
     reach = abs(frame.heading)
     far = 0.0
+    fast_turn = False
     for j in range(3):
         reach += abs(origin[j])
         far += (origin[j] - past[ORIGIN + j]) ** 2
@@ -120,7 +123,8 @@ def offer(motion: Any, frame: Any) -> bool:
         body[HEADING] = past[HEADING] + 2.0 * math.pi * turned
         for j in range(3):
             body[ORIGIN + j] = origin[j]
-        broken = broken or far > (TELEPORT_M_S * step_s) ** 2 or abs(turned) > TURNS_PER_S * step_s
+        broken = broken or far > (TELEPORT_M_S * step_s) ** 2
+        fast_turn = abs(turned) > TURNS_PER_S * step_s
     else:
         for j in range(ORIGIN, BODY):
             body[j] = past[j]
@@ -129,20 +133,22 @@ def offer(motion: Any, frame: Any) -> bool:
 
     rotation, position = frame.rotation, frame.position
     valid = np.int64(0)
+    placed = np.int64(0)
     joined = np.int64(0)
+    swept = 0.0
     for i in range(LIMBS):
         q = ROTATION + 4 * i
         p = POSITION + 3 * i
         w = WORLD + 3 * i
         square = 0.0
         along = 0.0
-        far = 0.0
+        reach = 0.0
         for j in range(4):
             square += rotation[i, j] ** 2
             along += rotation[i, j] * past[q + j]
         for j in range(3):
-            far += (position[i, j] - past[p + j]) ** 2
-        if square >= 0.25 and square <= 4.0 and far < FARTHEST_M:  # false for NaN too
+            reach += abs(position[i, j])
+        if square >= 0.25 and square <= 4.0 and reach < FARTHEST_M:  # false for NaN too
             scale = math.copysign(1.0 / math.sqrt(square), along)
             for j in range(4):
                 body[q + j] = scale * rotation[i, j]
@@ -150,7 +156,6 @@ def offer(motion: Any, frame: Any) -> bool:
                 body[p + j] = position[i, j]
             valid |= claimed & (1 << i)
         else:
-            far = 0.0
             for j in range(4):
                 body[q + j] = past[q + j]
             for j in range(3):
@@ -160,18 +165,23 @@ def offer(motion: Any, frame: Any) -> bool:
         body[w] = body[ORIGIN] + cosine * body[p] + sine * body[p + 2]
         body[w + 1] = body[ORIGIN + 1] + body[p + 1]
         body[w + 2] = body[ORIGIN + 2] - sine * body[p] + cosine * body[p + 2]
+        far = 0.0
+        for j in range(3):
+            far += (body[w + j] - past[w + j] - (body[ORIGIN + j] - past[ORIGIN + j])) ** 2
+        swept += far
         if far <= (LIMB_GLITCH_M_S * step_s) ** 2 and time_ns - window.seen_ns[i] <= MISSING_NS:
             joined |= 1 << i
-        if (valid >> i) & 1:
+        if ((valid >> i) | (valid >> PARENTS[i])) & 1:  # its parent places a limb that has no sensor of its own
+            placed |= 1 << i
             window.seen_ns[i] = time_ns
-    broken = broken or step_ns > GAP_NS
+    broken = broken or step_ns > GAP_NS or (fast_turn and swept > LIMBS * (SWEPT_M_S * step_s) ** 2)
     times[slot] = time_ns
     window.arrival_ns[slot] = frame.arrival_ns
     window.first[slot] = number if broken else window.first[before]
     window.real[slot] = real
     window.valid[slot] = valid
     window.joined[slot] = 0 if broken else joined & window.known
-    window.known |= valid
+    window.known |= placed
     window.pushed = number + 1
     window.oldest = max(window.oldest, number + 1 - SLOTS)
     return True

@@ -55,6 +55,7 @@ MOTION = np.dtype(
         ("used", np.int64),  # frames of the window used so far (number of the newest + 1)
         ("first", np.int64),  # where the epoch of the last advance began
         ("begun", np.int64),
+        ("frozen", np.int64),
         # what the others read
         ("present", np.uint8),  # a real body was measured within the last second
         ("moved", np.uint8),  # a new real frame was used since the last advance
@@ -164,6 +165,7 @@ def advance(motion: Any, target_ns: int, frozen: bool, dt: float) -> None:
     oldest = window.oldest
     newest = window.pushed - 1
     motion.moved = 0
+    motion.frozen = 1 if frozen else 0
     if motion.begun == 0:
         motion.begun = 1
         motion.first = -1

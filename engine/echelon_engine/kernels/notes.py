@@ -28,15 +28,19 @@ RELATIVE = 0.55  # of the hand's usual peak: what is small beside it does not st
 USUAL_S = 4.0  # the usual peak is forgotten with this time constant
 FALLEN = 0.97  # a peak is over when speed is below this part of it
 VALLEY = 0.6  # and a new one begins only after speed fell below this part of the last strike
-REFRACTORY_S = 0.09
+REFRACTORY_S = 0.09  # after a single strike ..
+TIRED_S, HEAT_S = 0.06, 1.0  # .. and so much longer for each strike within about a second: at most 3.5 a second go on
 GATE_S = 0.25  # a struck note is let go after this, to ring by its own release
 DEGREE_HYSTERESIS = 0.3
 
 FLOW_ATTACK_S, FLOW_RELEASE_S = 0.02, 0.12
 BOW_START, BOW_STOP = 0.18, 0.08  # of velocity_scale, smoothed hand speed
 BOW_SETTLE_S = 0.15  # sustained: above BOW_START this long
-BOW_MOVE_S = 0.35  # the hand stays two degrees away this long: the bow follows
-DRIVE_ATTACK_S, DRIVE_RELEASE_S = 0.04, 0.25
+BOW_REST_S = 0.3  # still: below BOW_STOP this long
+BOW_MOVE_S = 0.6  # the hand stays two degrees away this long: the bow follows
+UNISON_S = 0.12  # both hands on one degree within this: one note
+DRIVE_ATTACK_S, DRIVE_RELEASE_S = 0.04, 0.2
+DRIVE_SLOPE = 1.6  # drive = 1 - exp(-slope energy / velocity_scale)
 
 EVENT = np.dtype(
     [
@@ -53,7 +57,7 @@ NOTES = np.dtype(
         ("count", np.int64),  # events of this control frame
         ("event", EVENT, (EVENTS,)),
         ("bow", np.float32, (2,)),  # force 0..1 of key BOW_KEY + h
-        ("drive", np.float32),  # 0..1, a level that follows energy: 40 ms up, 250 ms down
+        ("drive", np.float32),  # 0..1, a level that follows energy: 40 ms up, 200 ms down
         ("strikes", np.int64),  # since the start
         ("ladder", np.int64, (12 * OCTAVES + 1,)),  # semitones of the degrees
         ("peak", np.float64, (2,)),  # of the rise now going on
@@ -61,7 +65,10 @@ NOTES = np.dtype(
         ("last", np.float64, (2,)),  # speed of the last strike: what VALLEY is measured against
         ("usual", np.float64, (2,)),
         ("rest_s", np.float64, (2,)),  # of the refractory time
+        ("heat", np.float64, (2,)),  # strikes of about the last second
+        ("since_s", np.float64, (2,)),  # time since the last strike's note
         ("degree", np.int64, (2,)),
+        ("struck_degree", np.int64, (2,)),
         ("string", np.int64, (2,)),
         ("gate_s", np.float64, (2 * STRINGS,)),  # until the note is let go; 0: not sounding
         ("flow", np.float64, (2,)),
@@ -110,6 +117,7 @@ def _struck(notes: Any, h: int, speed: float, scale: float, dt: float) -> float:
     notes.rest_s[h] = max(notes.rest_s[h] - dt, 0.0)
     notes.usual[h] = _toward(notes.usual[h], 0.0, USUAL_S, dt)
     notes.last[h] = _toward(notes.last[h], 0.0, USUAL_S, dt)
+    notes.heat[h] = _toward(notes.heat[h], 0.0, HEAT_S, dt)
     notes.valley[h] = min(notes.valley[h], speed)
     if notes.valley[h] > VALLEY * notes.last[h]:
         notes.peak[h] = speed  # still the same movement
@@ -127,7 +135,8 @@ def _struck(notes: Any, h: int, speed: float, scale: float, dt: float) -> float:
     notes.usual[h] = max(peak, notes.usual[h] + 0.5 * (peak - notes.usual[h]))
     notes.last[h] = peak
     notes.valley[h] = speed
-    notes.rest_s[h] = REFRACTORY_S
+    notes.rest_s[h] = REFRACTORY_S + TIRED_S * notes.heat[h]
+    notes.heat[h] += 1.0
     return peak
 
 
@@ -140,15 +149,19 @@ def _bow(notes: Any, motion: Any, h: int, root_note: int, unit: float, dt: float
     flow /= unit
     force = 1.0 - math.exp(-flow)
     degree = notes.degree[h]
-    notes.settle_s[h] = notes.settle_s[h] + dt if flow > BOW_START else 0.0
+    bowing = notes.bowing[h] != 0
+    change = flow < BOW_STOP if bowing else flow > BOW_START
+    notes.settle_s[h] = notes.settle_s[h] + dt if change else 0.0
     notes.away_s[h] = notes.away_s[h] + dt if abs(degree - notes.bow_degree[h]) >= 2 else 0.0
-    if notes.bowing[h] != 0 and (flow < BOW_STOP or notes.away_s[h] > BOW_MOVE_S):
+    if bowing and (notes.settle_s[h] > BOW_REST_S or notes.away_s[h] > BOW_MOVE_S):
         _emit(notes, NOTE_OFF, BOW_KEY + h, 0.0, 0.0, 0.0)
         notes.bowing[h] = 0
-    elif notes.bowing[h] == 0 and notes.settle_s[h] > BOW_SETTLE_S:
+        notes.settle_s[h] = 0.0 if change else BOW_SETTLE_S
+    elif not bowing and notes.settle_s[h] > BOW_SETTLE_S:
         pitch = root_note + notes.ladder[degree] + BOW_TRANSPOSE
         _emit(notes, NOTE_ON, BOW_KEY + h, float(pitch), 0.3 * force, -0.6 * motion.hand_side[h])
         notes.bowing[h] = 1
+        notes.settle_s[h] = 0.0
         notes.bow_degree[h] = degree
     notes.bow[h] = force * notes.bowing[h]
 
@@ -173,7 +186,7 @@ def step(notes: Any, motion: Any, root_note: int, scale: int, velocity_scale: fl
     """Decide this control frame's events from MOTION (after `hands`): event[:count], bow[2], drive.
 
     Velocity of a strike = 1 - exp(-peak / velocity_scale), floor 0.1; force of a bow = 1 - exp(-flow / velocity_scale);
-    drive = 1 - exp(-3 energy / velocity_scale) smoothed. All are smooth and rise with motion, so loudness follows it.
+    drive = 1 - exp(-1.6 energy / velocity_scale) smoothed. All are smooth and rise with motion, so loudness follows it.
     With `playing` false what sounds is let go and nothing begins; `drive` goes on.
     """
     unit = max(velocity_scale, 0.05)
@@ -185,7 +198,7 @@ def step(notes: Any, motion: Any, root_note: int, scale: int, velocity_scale: fl
             if notes.gate_s[key] <= 0.0 or not playing:
                 notes.gate_s[key] = 0.0
                 _emit(notes, NOTE_OFF, key, 0.0, 0.0, 0.0)
-    target = 1.0 - math.exp(-3.0 * motion.energy / unit)
+    target = 1.0 - math.exp(-DRIVE_SLOPE * motion.energy / unit)
     notes.drive = _toward(notes.drive, target, DRIVE_ATTACK_S if target > notes.drive else DRIVE_RELEASE_S, dt)
     for h in range(2):
         exact = motion.hand_height[h] * top
@@ -198,7 +211,11 @@ def step(notes: Any, motion: Any, root_note: int, scale: int, velocity_scale: fl
         else:
             notes.peak[h] = 0.0  # a hand that is lost has not struck
             notes.valley[h] = 0.0
-        if peak > 0.0:
+        notes.since_s[h] += dt
+        unison = notes.since_s[1 - h] < UNISON_S and notes.struck_degree[1 - h] == notes.degree[h]
+        if peak > 0.0 and not unison:
+            notes.since_s[h] = 0.0
+            notes.struck_degree[h] = notes.degree[h]
             key = STRINGS * h + notes.string[h]
             notes.string[h] = (notes.string[h] + 1) % STRINGS
             notes.gate_s[key] = GATE_S

@@ -45,7 +45,8 @@ def test_speeds_are_world_space() -> None:
     arc = 2 * np.sin(4.0 / 15 / 2) * 15  # chord over the filter's span
     np.testing.assert_allclose(np.linalg.norm(state["speed"], axis=1), radius * arc, atol=1e-3)
     assert energy(state) == pytest.approx(arc * np.sqrt(np.mean(radius**2)), rel=1e-3)
-    np.testing.assert_allclose(state["x"][:4], 0, atol=1e-5)
+    sweep = np.tanh(4.0 * frames["position"][0, 14, 0] / 2)  # a turn to the left carries the left hand backward
+    np.testing.assert_allclose(state["x"][:4], [0, -sweep, 0, sweep], atol=0.02)
 
 
 def test_limbs_do_not_know_the_stage() -> None:
@@ -181,6 +182,19 @@ def test_a_recentred_root_is_no_movement() -> None:
     assert max(play(body(), frames, 118, energy)) < 1e-4
 
 
+def test_a_somersault_is_movement() -> None:
+    """Upside down the heading flips by half a turn while the body goes on: energy and x stay as they were."""
+    frames = waving(60, 2)
+    flipped = frames.copy()
+    flipped["heading"][60:] += np.pi
+    flipped["position"][60:, :, ::2] *= -1
+
+    def look(state: np.void) -> list[float]:
+        return [energy(state), *np.abs(state["x"][:4])]
+
+    np.testing.assert_allclose(play(body(), flipped, 110, look), play(body(), frames, 110, look), atol=2e-3)
+
+
 def test_synthetic_frames_never_count() -> None:
     """A pose made up by a bridge moves the limbs but has no speed, no `moved` and is `held`."""
     frames = waving(60, 2)
@@ -223,7 +237,7 @@ def test_bad_bones_keep_their_last_value() -> None:
 def test_a_bone_that_was_away_does_not_move_by_returning() -> None:
     """An unmeasured hand that comes back elsewhere after half a second has no speed."""
     frames = standing(60, 2)
-    frames["valid"][30:60] = ALL & ~(1 << 14)
+    frames["valid"][30:60] = ALL & ~(1 << 13) & ~(1 << 14)
     frames["position"][60:, 14, 1] += 0.4
     state = body()
     assert max(play(state, frames, 110, energy)) == 0
@@ -307,7 +321,7 @@ def test_motion_state_x() -> None:
     expected = [np.tanh(0.4), 0, 0, np.tanh(-0.25), np.tanh(20 / 30), 0]
     np.testing.assert_allclose(state["x"], expected, atol=1e-4)
     assert state["x_valid"] == 63
-    frames["valid"] &= ~np.uint32((1 << 18) | (1 << 7))
+    frames["valid"] &= ~np.uint32((1 << 14) | (1 << 17) | (1 << 18) | (1 << 7))  # the left forearm places its hand
     play(state := body(), frames, 100)
     assert state["x_valid"] == 3
     np.testing.assert_allclose(state["x"], [np.tanh(0.4), 0, 0, 0, 0, 0], atol=1e-4)
