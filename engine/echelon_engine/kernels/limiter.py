@@ -38,8 +38,7 @@ LIMITER = np.dtype(
         ("average", np.int64, (2, AVERAGE)),
         ("queue_gain", np.float32, (QUEUE,)),
         ("queue_time", np.int64, (QUEUE,)),
-        ("ceiling", np.float32, (DELAY,)),
-        ("delay", np.float32, (DELAY, 2)),
+        ("delay", np.float32, (DELAY, 3)),  # left, right, ceiling
     ],
     align=True,
 )
@@ -69,9 +68,9 @@ def clear(limiter: Any) -> None:
     limiter.sum[0] = ONE * limiter.length[0]
     limiter.sum[1] = ONE * limiter.length[0] * limiter.length[1]
     for i in range(DELAY):
-        limiter.ceiling[i] = 1.0
         limiter.delay[i, 0] = 0.0
         limiter.delay[i, 1] = 0.0
+        limiter.delay[i, 2] = 1.0
 
 
 @kernel
@@ -81,39 +80,40 @@ def render(sound: NDArray[np.float32], ceiling: NDArray[np.float32], limiter: An
     `ceiling` float32 (n,), linear, > 0: no sample written at k exceeds ceiling[k] in magnitude. Both channels share
     one gain.
     """
+    queue_gain, queue_time, delay, average = limiter.queue_gain, limiter.queue_time, limiter.delay, limiter.average
+    head, tail, now, needed = limiter.head, limiter.tail, limiter.clock, limiter.needed
     scale = 1.0 / (ONE * limiter.length[0] * limiter.length[1])
     for k in range(m):
-        now = limiter.clock
         here = now & (DELAY - 1)
         there = (now - limiter.lookahead) & (DELAY - 1)
+        limit = ceiling[k]
         peak = max(abs(sound[0, k]), abs(sound[1, k]))
-        gain = np.float32(1.0) if peak <= ceiling[k] else ceiling[k] / peak
-        limiter.delay[here, 0] = sound[0, k]
-        limiter.delay[here, 1] = sound[1, k]
-        limiter.ceiling[here] = ceiling[k]
+        gain = np.float32(1.0) if peak <= limit else limit / peak
+        delay[here, 0] = sound[0, k]
+        delay[here, 1] = sound[1, k]
+        delay[here, 2] = limit
         # Sliding minimum: gains in the queue rise from head to tail; those behind a smaller one can never be the least.
-        while limiter.tail > limiter.head and limiter.queue_gain[(limiter.tail - 1) & (QUEUE - 1)] >= gain:
-            limiter.tail -= 1
-        limiter.queue_gain[limiter.tail & (QUEUE - 1)] = gain
-        limiter.queue_time[limiter.tail & (QUEUE - 1)] = now
-        limiter.tail += 1
-        if limiter.queue_time[limiter.head & (QUEUE - 1)] <= now - limiter.window:
-            limiter.head += 1
-        least = float(limiter.queue_gain[limiter.head & (QUEUE - 1)])
-        needed = limiter.needed + limiter.release * (least - limiter.needed)
-        limiter.needed = min(least, needed)
+        while tail > head and queue_gain[(tail - 1) & (QUEUE - 1)] >= gain:
+            tail -= 1
+        queue_gain[tail & (QUEUE - 1)] = gain
+        queue_time[tail & (QUEUE - 1)] = now
+        tail += 1
+        if queue_time[head & (QUEUE - 1)] <= now - limiter.window:
+            head += 1
+        least = float(queue_gain[head & (QUEUE - 1)])
+        needed = min(needed + limiter.release * (least - needed), least)
         # Two moving averages in a row; rounding down keeps the promise.
-        fresh = int(limiter.needed * ONE)
+        fresh = int(needed * ONE)
         for stage in range(2):
             slot = now % limiter.length[stage]
-            limiter.sum[stage] += fresh - limiter.average[stage, slot]
-            limiter.average[stage, slot] = fresh
+            limiter.sum[stage] += fresh - average[stage, slot]
+            average[stage, slot] = fresh
             fresh = limiter.sum[stage]
         # Delayed sound times gain is at most the ceiling of when it came; a ceiling that fell since pulls it along.
-        smoothed = np.float32(limiter.sum[1] * scale)
-        limit = ceiling[k]
-        if limit < limiter.ceiling[there]:
-            smoothed *= limit / limiter.ceiling[there]
-        sound[0, k] = min(max(limiter.delay[there, 0] * smoothed, -limit), limit)
-        sound[1, k] = min(max(limiter.delay[there, 1] * smoothed, -limit), limit)
-        limiter.clock += 1
+        smoothed = np.float32(fresh * scale)
+        if limit < delay[there, 2]:
+            smoothed *= limit / delay[there, 2]
+        for c in range(2):
+            sound[c, k] = min(max(delay[there, c] * smoothed, -limit), limit)
+        now += 1
+    limiter.head, limiter.tail, limiter.clock, limiter.needed = head, tail, now, needed

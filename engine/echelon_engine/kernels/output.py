@@ -36,7 +36,9 @@ FADE_S = 0.3
 PANIC_S = 0.005
 PANIC_HOLD_S = 0.03  # more than a control frame: the voices are gone before the stage opens again
 RETURN_S = 0.02
-LOUDEST = np.float32(64.0)  # +36 dBFS: a bus sample beyond is a fault, and is clipped
+LOUDEST = np.float32(64.0)  # +36 dBFS: a bus sample beyond is a fault
+# Finite is what compares below this. `math.isfinite(a + b)` is x - x, which reassociation may fold to 0.
+FINITE = 1e30
 
 TONE_HZ = 440.0
 TONE_LEVEL = 0.1  # -20 dBFS peak
@@ -51,7 +53,7 @@ OUTPUT = np.dtype(
         ("fresh", np.int64),  # the next `control` jumps to its values
         ("broken", np.int64),  # not finite inside: silent until the next control frame clears it
         ("resets", np.int64),  # times that non-finite inner state was cleared
-        ("refused_samples", np.int64),  # bus samples replaced or clipped
+        ("refused_samples", np.int64),  # bus samples replaced by 0
         ("refused_values", np.int64),  # lanes and master gains that were not finite
         ("square_sum", np.float64),  # over both channels, since `take_loudness_db`
         ("peak", np.float32),
@@ -92,26 +94,6 @@ OUTPUT = np.dtype(
 
 
 @kernel
-def _aim(state: Any, frames: int) -> None:
-    """Turn the lanes into levels and start their ramps."""
-    now = min(state.step / state.frames, 1.0)
-    for i in range(LEVELS):
-        state.level_from[i] += now * (state.level_to[i] - state.level_from[i])
-    state.ceiling[0] += reverb.smooth(now) * (state.ceiling[1] - state.ceiling[0])
-    gain = 10.0 ** (state.lane[GAIN] / 20.0)
-    angle = (state.lane[PAN] + 1.0) * (math.pi / 4.0)
-    mix = state.lane[MIX] * (math.pi / 2.0)
-    state.level_to[LEFT] = gain * math.sqrt(2.0) * math.cos(angle)
-    state.level_to[RIGHT] = gain * math.sqrt(2.0) * math.sin(angle)
-    state.level_to[SIDE] = state.lane[WIDTH]
-    state.level_to[DRY] = math.cos(mix)
-    state.level_to[WET] = math.sin(mix)
-    state.ceiling[1] = 10.0 ** (state.lane[CEILING] / 20.0)
-    state.step = 0
-    state.frames = max(frames, 1)
-
-
-@kernel
 def init(state: Any, rate_hz: float) -> None:
     """Make an OUTPUT record of zeros ready for `rate_hz` (Hz, 44 100..96 000); silent until the first `control`."""
     state.rate_hz = rate_hz
@@ -137,23 +119,38 @@ def control(state: Any, values: NDArray[np.float32], frames: int) -> None:
     `values` float32 (32,), in the units of the parameter table; clipped to its ranges. A lane that is not finite keeps
     its last value and is counted in `refused_values`.
     """
+    lane, begin, end = state.lane, state.level_from, state.level_to
     for i in range(8):
         value = float(values[FIRST_LANE + i])
-        if math.isfinite(value):
-            state.lane[i] = min(max(value, LOW[i]), HIGH[i])
+        if abs(value) < FINITE:
+            lane[i] = min(max(value, LOW[i]), HIGH[i])
         else:
             state.refused_values += 1
     if state.broken != 0:
         _mend(state)
-    _aim(state, frames)
-    reverb.control(state.reverb, state.lane[SIZE], state.lane[DECAY], state.lane[PREDELAY], frames)
+    now = min(state.step / state.frames, 1.0)
+    gain = 10.0 ** (lane[GAIN] / 20.0)
+    angle = (lane[PAN] + 1.0) * (math.pi / 4.0)
+    mix = lane[MIX] * (math.pi / 2.0)
+    for i in range(LEVELS):
+        begin[i] += now * (end[i] - begin[i])
+    end[LEFT] = gain * math.sqrt(2.0) * math.cos(angle)
+    end[RIGHT] = gain * math.sqrt(2.0) * math.sin(angle)
+    end[SIDE] = lane[WIDTH]
+    end[DRY] = math.cos(mix)
+    end[WET] = math.sin(mix)
+    state.ceiling[0] += reverb.smooth(now) * (state.ceiling[1] - state.ceiling[0])
+    state.ceiling[1] = 10.0 ** (lane[CEILING] / 20.0)
+    state.step = 0
+    state.frames = max(frames, 1)
+    reverb.control(state.reverb, lane[SIZE], lane[DECAY], lane[PREDELAY], frames)
     if state.fresh != 0:
         state.fresh = 0
         state.ceiling[0] = state.ceiling[1]
         for i in range(LEVELS):
-            state.level_from[i] = state.level_to[i]
-            state.level[0, i] = state.level_to[i]
-            state.level[1, i] = state.level_to[i]
+            begin[i] = end[i]
+            state.level[0, i] = end[i]
+            state.level[1, i] = end[i]
 
 
 @kernel
@@ -186,7 +183,7 @@ def set_master(state: Any, gain: float, level: float, mute: int, fade: int, pani
     `test_tone` 1 replaces the instrument by 440 Hz at -20 dBFS, a second left, a second right.
     """
     wanted = gain * level
-    if not math.isfinite(wanted):
+    if not abs(wanted) < FINITE:
         state.refused_values += 1
         wanted = state.master_to if mute == 0 else 0.0
     wanted = 0.0 if mute != 0 else min(max(wanted, 0.0), 1.0)
@@ -208,7 +205,7 @@ def set_master(state: Any, gain: float, level: float, mute: int, fade: int, pani
 @kernel
 def silenced(state: Any) -> bool:
     """Return whether nothing can be heard: a panic holds the stage closed, or a fade-out has ended."""
-    return state.duck_phase == CLOSED or state.fade <= 0.0
+    return bool(state.duck_phase == CLOSED or state.fade <= 0.0)
 
 
 @kernel
@@ -225,13 +222,13 @@ def take_loudness_db(state: Any) -> float:
 def _levels(state: Any, m: int) -> None:
     """Write the next `m` samples of all levels, of the ceiling, and of what follows the limiter."""
     a = state.smoothing
+    begin, end, level, ramp = state.level_from, state.level_to, state.level, state.ramp
     for k in range(m):
         u = min(state.step + k + 1, state.frames) / state.frames
         for i in range(LEVELS):
-            target = state.level_from[i] + u * (state.level_to[i] - state.level_from[i])
-            state.level[0, i] += a * (target - state.level[0, i])
-            state.level[1, i] += a * (state.level[0, i] - state.level[1, i])
-            state.ramp[i, k] = state.level[1, i]
+            level[0, i] += a * (begin[i] + u * (end[i] - begin[i]) - level[0, i])
+            level[1, i] += a * (level[0, i] - level[1, i])
+            ramp[i, k] = level[1, i]
         state.limit[k] = state.ceiling[0] + reverb.smooth(u) * (state.ceiling[1] - state.ceiling[0])
 
         if state.master_left > 0:
@@ -292,8 +289,8 @@ def render(out: NDArray[np.float32], bus: NDArray[np.float32], state: Any) -> No
             left, right = bus[at + k, 0], bus[at + k, 1]
             if not (abs(left) <= LOUDEST and abs(right) <= LOUDEST):
                 state.refused_samples += 1
-                left = min(max(left, -LOUDEST), LOUDEST) if math.isfinite(left) else np.float32(0.0)
-                right = min(max(right, -LOUDEST), LOUDEST) if math.isfinite(right) else np.float32(0.0)
+                left = left if abs(left) <= LOUDEST else np.float32(0.0)
+                right = right if abs(right) <= LOUDEST else np.float32(0.0)
             middle = np.float32(0.5) * (left + right)
             side = np.float32(0.5) * (left - right) * ramp[SIDE, k]
             dry[0, k] = (middle + side) * ramp[LEFT, k]
@@ -310,19 +307,21 @@ def render(out: NDArray[np.float32], bus: NDArray[np.float32], state: Any) -> No
             state.tone_clock = 0
             state.tone_phase = 0.0
         limiter.render(dry, state.limit, state.limiter, m)
+        power, peak = 0.0, state.peak
         for k in range(m):
             left, right = dry[0, k] * state.after[k], dry[1, k] * state.after[k]
-            check += np.float32(0.0) * (left + right)
             out[at + k, 0] = left
             out[at + k, 1] = right
-        if state.broken == 0 and not math.isfinite(check):
+            power += float(left) * float(left) + float(right) * float(right)
+            peak = max(peak, abs(left), abs(right))
+        if state.broken == 0 and not abs(check + power) < FINITE:
             state.broken = 1
             state.resets += 1
-        for k in range(m):
-            if state.broken != 0:
+        if state.broken == 0:
+            state.square_sum += power
+            state.peak = peak
+        else:
+            for k in range(m):
                 out[at + k, 0] = 0.0
                 out[at + k, 1] = 0.0
-            left, right = out[at + k, 0], out[at + k, 1]
-            state.square_sum += float(left) * float(left) + float(right) * float(right)
-            state.peak = max(state.peak, abs(left), abs(right))
         state.metered += m

@@ -86,19 +86,6 @@ def smooth(u: float) -> float:
 
 
 @kernel
-def prime_near(length: float) -> int:
-    """Return the smallest prime >= length (samples, below 9587)."""
-    low, high = 0, PRIMES.shape[0] - 1
-    while low < high:
-        middle = (low + high) // 2
-        if PRIMES[middle] < length:
-            low = middle + 1
-        else:
-            high = middle
-    return PRIMES[low]
-
-
-@kernel
 def clear(reverb: Any) -> None:
     """Silence the room: every delayed sample becomes 0; parameters stay."""
     for i in range(LINES):
@@ -109,61 +96,58 @@ def clear(reverb: Any) -> None:
 
 
 @kernel
-def _begin_fade(reverb: Any, size: float, predelay_ms: float) -> None:
-    reverb.size = size
-    reverb.predelay_ms = predelay_ms
-    scale = SMALLEST * (1.0 / SMALLEST) ** reverb.size * 1e-3 * reverb.rate_hz
-    for i in range(ROWS):
-        reverb.tap[0, i] = reverb.tap[1, i]
-    for i in range(LINES):
-        reverb.tap[1, i] = prime_near(LENGTH_MS[i] * scale)
-    for c in range(2):
-        reverb.tap[1, INPUT + c] = max(int(predelay_ms * 1e-3 * reverb.rate_hz + 0.5), CHUNK)
-    reverb.fade_step = 0
-
-
-@kernel
-def _aim(reverb: Any, decay_s: float, frames: int) -> None:
-    """Start a ramp of losses and damping from where they are to what `tap[1]` and `decay_s` ask."""
-    now = np.float32(smooth(reverb.step / reverb.frames))
-    reverb.level[0] += now * (reverb.level[1] - reverb.level[0])
-    power = 0.0
-    for i in range(LINES):
-        reverb.gain[0, i] += now * (reverb.gain[1, i] - reverb.gain[0, i])
-        reverb.open[0, i] += now * (reverb.open[1, i] - reverb.open[0, i])
-        # g = 10^(-3 L / (T60 rate));  |H(w)| = g^(1/ratio) of a one-pole low-pass with H(0) = g gives its pole p:
-        # p = (B - sqrt(B^2 - A^2)) / A,  A = 1 - k^2,  B = 1 - k^2 cos w,  k = g^(1/ratio - 1)
-        seconds = reverb.tap[1, i] / reverb.rate_hz
-        loss = 10.0 ** (-3.0 * seconds / decay_s)
-        k2 = loss ** (2.0 / DAMPED_RATIO - 2.0)
-        a = 1.0 - k2
-        b = 1.0 - k2 * math.cos(2.0 * math.pi * DAMPED_HZ / reverb.rate_hz)
-        reverb.gain[1, i] = loss
-        reverb.open[1, i] = 1.0 - (b - math.sqrt(b * b - a * a)) / a
-        power += loss * loss
-    # Sum of the energies of all passes: 1 / (1 - mean g^2). The input is lowered by its root.
-    reverb.level[1] = math.sqrt(1.0 - power / LINES)
-    reverb.step = 0
-    reverb.frames = max(frames, 1)
-
-
-@kernel
 def control(reverb: Any, size: float, decay_s: float, predelay_ms: float, frames: int) -> None:
     """Take new targets, reached within `frames` samples (decay) or one cross-fade (size, pre-delay).
 
-    `size` 0..1, `decay_s` time to -60 dB at low frequencies 0.2..12 s, `predelay_ms` 0..120; finite, in range.
+    `size` 0..1, `decay_s` time to -60 dB at low frequencies 0.2..12 s, `predelay_ms` 0..120; finite, in range. A size
+    or pre-delay that moves during a cross-fade is taken up by the first control frame after it.
     """
+    tap, gain, opened, level, rate_hz = reverb.tap, reverb.gain, reverb.open, reverb.level, reverb.rate_hz
     moved = abs(size - reverb.size) > SIZE_DEADBAND or abs(predelay_ms - reverb.predelay_ms) > PREDELAY_DEADBAND_MS
     if reverb.fresh != 0 or (moved and reverb.fade_step >= reverb.fade_frames):
-        _begin_fade(reverb, size, predelay_ms)
-    _aim(reverb, decay_s, frames)
+        reverb.size = size
+        reverb.predelay_ms = predelay_ms
+        reverb.fade_step = 0
+        scale = math.exp(math.log(SMALLEST) * (1.0 - size)) * 1e-3 * rate_hz
+        for i in range(LINES + 2):
+            tap[0, i] = tap[1, i]
+            tap[1, i] = max(int(predelay_ms * 1e-3 * rate_hz + 0.5), CHUNK)
+            if i < LINES:
+                # The smallest prime that is not below the wanted length.
+                low, high = 0, PRIMES.shape[0] - 1
+                while low < high:
+                    middle = (low + high) // 2
+                    if PRIMES[middle] < LENGTH_MS[i] * scale:
+                        low = middle + 1
+                    else:
+                        high = middle
+                tap[1, i] = PRIMES[low]
+    now = np.float32(smooth(reverb.step / reverb.frames))
+    power = 0.0
+    for i in range(LINES):
+        gain[0, i] += now * (gain[1, i] - gain[0, i])
+        opened[0, i] += now * (opened[1, i] - opened[0, i])
+        # g = 10^(-3 L / (T60 rate));  |H(w)| = g^(1/ratio) of a one-pole low-pass with H(0) = g gives its pole p:
+        # p = (B - sqrt(B^2 - A^2)) / A,  A = 1 - k^2,  B = 1 - k^2 cos w,  k = g^(1/ratio - 1)
+        loss_log = -3.0 * math.log(10.0) * tap[1, i] / (rate_hz * decay_s)
+        k2 = math.exp(loss_log * (2.0 / DAMPED_RATIO - 2.0))
+        a = 1.0 - k2
+        b = 1.0 - k2 * math.cos(2.0 * math.pi * DAMPED_HZ / rate_hz)
+        gain[1, i] = math.exp(loss_log)
+        opened[1, i] = 1.0 - (b - math.sqrt(b * b - a * a)) / a
+        power += math.exp(2.0 * loss_log)
+    # Sum of the energies of all passes: 1 / (1 - mean g^2). The input is lowered by its root.
+    level[0] += now * (level[1] - level[0])
+    level[1] = math.sqrt(1.0 - power / LINES)
+    reverb.step = 0
+    reverb.frames = max(frames, 1)
     if reverb.fresh != 0:
         reverb.fresh = 0
         reverb.fade_step = reverb.fade_frames
-        reverb.level[0] = reverb.level[1]
+        level[0] = level[1]
         for i in range(LINES):
-            reverb.gain[0, i] = reverb.gain[1, i]
-            reverb.open[0, i] = reverb.open[1, i]
+            gain[0, i] = gain[1, i]
+            opened[0, i] = opened[1, i]
 
 
 @kernel
@@ -181,90 +165,80 @@ def init(reverb: Any, rate_hz: float) -> None:
 
 
 @kernel
-def _read(row: NDArray[np.float32], line: NDArray[np.float32], old: int, new: int, reverb: Any, m: int) -> None:
-    """Read `m` samples from a line delayed by `new` samples, faded in over `old` while a cross-fade lasts."""
-    at = (reverb.clock - new) & MASK
-    for k in range(m):
-        row[k] = line[at + k]
-    if reverb.fade_step < reverb.fade_frames and old != new:
-        at = (reverb.clock - old) & MASK
-        for k in range(m):
-            row[k] = line[at + k] + reverb.fade[k] * (row[k] - line[at + k])
-
-
-@kernel
-def _write(line: NDArray[np.float32], clock: int, row: NDArray[np.float32], m: int) -> None:
-    """Append `m` samples to a line whose first CHUNK samples are repeated at its end."""
-    at = clock & MASK
-    for k in range(m):
-        line[at + k] = row[k]
-    for k in range(CAPACITY - at, m):
-        line[at + k - CAPACITY] = row[k]
-    for k in range(min(m, CHUNK - at)):
-        line[CAPACITY + at + k] = row[k]
-
-
-@kernel
 def render(wet: NDArray[np.float32], dry: NDArray[np.float32], reverb: Any, m: int) -> None:
     """Write the room's answer to the first `m` samples of `dry` into `wet`, both float32 (2, CHUNK), left and right.
 
     The room answers after the pre-delay, at least CHUNK samples, and its shortest line.
     """
+    rows, ramp, fade, feeds, clock = reverb.row, reverb.ramp, reverb.fade, reverb.feed, reverb.clock
     for k in range(m):
-        reverb.ramp[k] = smooth(min(reverb.step + k + 1, reverb.frames) / reverb.frames)
-        reverb.fade[k] = smooth(min(reverb.fade_step + k + 1, reverb.fade_frames) / reverb.fade_frames)
+        ramp[k] = smooth(min(reverb.step + k + 1, reverb.frames) / reverb.frames)
+        fade[k] = smooth(min(reverb.fade_step + k + 1, reverb.fade_frames) / reverb.fade_frames)
+    # Read every row at both its delays; they are one and the same outside a cross-fade.
+    before = 0 if reverb.fade_step < reverb.fade_frames else 1
     for i in range(ROWS):
-        _read(reverb.row[i], reverb.buffer[i], reverb.tap[0, i], reverb.tap[1, i], reverb, m)
-    for c in range(2):
-        feed = reverb.feed[c]
-        before = reverb.row[INPUT + c]
+        row = rows[i]
+        line = reverb.buffer[i]
+        old = (clock - reverb.tap[before, i]) & MASK
+        new = (clock - reverb.tap[1, i]) & MASK
         for k in range(m):
-            feed[k] = before[k]
-            before[k] = dry[c, k]
+            row[k] = line[old + k] + fade[k] * (line[new + k] - line[old + k])
+    span = reverb.level[1] - reverb.level[0]
+    for c in range(2):
+        feed = feeds[c]
+        head = rows[INPUT + c]
+        for k in range(m):
+            feed[k] = np.float32(0.35355339) * (reverb.level[0] + span * ramp[k]) * head[k]
+            head[k] = dry[c, k]
+            wet[c, k] = 0.0
         # All-pass  v = x - g v[D],  y = g v + v[D]
         for d in range(DIFFUSERS):
-            late = reverb.row[DIFFUSER + DIFFUSERS * c + d]
+            late = rows[DIFFUSER + DIFFUSERS * c + d]
             for k in range(m):
                 v = feed[k] - DIFFUSION * late[k]
                 feed[k] = DIFFUSION * v + late[k]
                 late[k] = v
-        span = reverb.level[1] - reverb.level[0]
-        for k in range(m):
-            feed[k] *= np.float32(0.35355339) * (reverb.level[0] + span * reverb.ramp[k])
-            wet[c, k] = 0.0
     for i in range(LINES):
-        row = reverb.row[i]
+        row = rows[i]
         side = wet[i & 1]  # even lines are heard left, odd ones right: no sample in common
-        for k in range(m):
-            side[k] += SIGN_OUT[i] * row[k]
         # Loss and damping:  d <- d + open (x - d),  x <- g d
         gain, gain_span = reverb.gain[0, i], reverb.gain[1, i] - reverb.gain[0, i]
         opened, open_span = reverb.open[0, i], reverb.open[1, i] - reverb.open[0, i]
         damp = reverb.damp[i]
         for k in range(m):
-            damp += (opened + open_span * reverb.ramp[k]) * (row[k] - damp)
-            row[k] = (gain + gain_span * reverb.ramp[k]) * damp
+            side[k] += SIGN_OUT[i] * row[k]
+            damp += (opened + open_span * ramp[k]) * (row[k] - damp)
+            row[k] = (gain + gain_span * ramp[k]) * damp
         reverb.damp[i] = damp
     # Fast Walsh-Hadamard transform over the lines, orthogonal with the factor 1/4.
     stride = 1
     while stride < LINES:
         for i in range(LINES):
             if i & stride == 0:
-                upper = reverb.row[i]
-                lower = reverb.row[i + stride]
+                upper = rows[i]
+                lower = rows[i + stride]
                 for k in range(m):
                     a = upper[k]
                     b = lower[k]
                     upper[k] = a + b
                     lower[k] = a - b
         stride *= 2
-    for i in range(LINES):
-        row = reverb.row[i]
-        feed = reverb.feed[i // (LINES // 2)]
-        for k in range(m):
-            row[k] = np.float32(0.25) * row[k] + SIGN_IN[i] * feed[k]
+    # Append to every row, to the lines with their input; keep the beginning repeated at the end.
+    at = clock & MASK
     for i in range(ROWS):
-        _write(reverb.buffer[i], reverb.clock, reverb.row[i], m)
+        row = rows[i]
+        line = reverb.buffer[i]
+        feed = feeds[(i // (LINES // 2)) & 1]
+        scale = np.float32(0.25) if i < LINES else np.float32(1.0)
+        sign = SIGN_IN[i] if i < LINES else np.float32(0.0)
+        for k in range(m):
+            line[at + k] = scale * row[k] + sign * feed[k]
+        if at < CHUNK or at + m > CAPACITY:
+            for k in range(at, at + m):
+                if k < CHUNK:
+                    line[k + CAPACITY] = line[k]
+                elif k >= CAPACITY:
+                    line[k - CAPACITY] = line[k]
     reverb.clock += m
     reverb.step = min(reverb.step + m, reverb.frames)
     reverb.fade_step = min(reverb.fade_step + m, reverb.fade_frames)
