@@ -30,8 +30,8 @@ SMALLEST = 0.2  # the smallest room, as a fraction of the largest
 FADE_S = 1.0 / 30.0  # cross-fade to new lengths: two control frames
 SIZE_DEADBAND = 0.005  # a wobble smaller than this starts no cross-fade
 PREDELAY_DEADBAND_MS = 0.25
-DAMPED_HZ = 8000.0  # here the room decays in DAMPED_RATIO of the asked time
-DAMPED_RATIO = 0.7
+DAMPED_HZ = 10000.0  # here the room decays in DAMPED_RATIO of the asked time
+DAMPED_RATIO = 0.8
 
 
 def _primes(limit: int) -> NDArray[np.int64]:
