@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from echelon_engine._jit import inlined, kernel
+from echelon_engine._jit import kernel
 from echelon_engine.kernels.limb_window import MASK, ORIGIN, WORLD
 from echelon_engine.kernels.motion import NOW, SHORT, SPAN_S, STRIKE_SPAN_S, THEN
 from echelon_engine.kernels.neutral import HEAD, LEFT_HAND, TORSO_7
@@ -18,11 +18,6 @@ OVERHEAD = 1.7  # heights 0 .. 1: from the root to this many statures above it
 SIDE_M = 0.8  # a hand this far out is fully on its side
 LEAK_S = 0.4  # time constant of the devices' velocity integral
 DEVICE_FRESH_S, DEVICE_LOST_S = 0.15, 1.0
-
-
-@inlined
-def _limit(value: float, low: float, high: float) -> float:
-    return min(max(value, low), high)
 
 
 @kernel
@@ -45,7 +40,7 @@ def hands(motion: Any, velocity_scale: float, dt: float) -> None:
     if motion.stature == 0.0:
         motion.stature = STATURE_M
     if motion.moved != 0 and (valid >> HEAD) & 1:
-        motion.stature += (_limit(length, SHORTEST_M, TALLEST_M) - motion.stature) * (dt / STATURE_S)
+        motion.stature += (min(max(length, SHORTEST_M), TALLEST_M) - motion.stature) * (dt / STATURE_S)
     sine, cosine = math.sin(motion.heading), math.cos(motion.heading)
     for h in range(2):
         limb = LEFT_HAND + 4 * h
@@ -61,8 +56,8 @@ def hands(motion: Any, velocity_scale: float, dt: float) -> None:
         moved[0] = cosine * east - sine * north
         moved[2] = sine * east + cosine * north
         motion.hand_speed[h] = rate * (SPAN_S / STRIKE_SPAN_S) * math.sqrt(square)
-        motion.hand_height[h] = _limit(motion.position[limb, 1] / (OVERHEAD * motion.stature), 0.0, 1.0)
-        motion.hand_side[h] = _limit(motion.position[limb, 0] / SIDE_M, -1.0, 1.0)
+        motion.hand_height[h] = min(max(motion.position[limb, 1] / (OVERHEAD * motion.stature), 0.0), 1.0)
+        motion.hand_side[h] = min(max(motion.position[limb, 0] / SIDE_M, -1.0), 1.0)
         source = ((valid >> limb) | (valid >> (limb - 1))) & 1  # a forearm places the hand, too
         motion.hand_valid[h] = source & (motion.measured >> limb) if motion.rate > 0.99 / SPAN_S else 0
         if source:
@@ -73,8 +68,8 @@ def hands(motion: Any, velocity_scale: float, dt: float) -> None:
     length = math.sqrt(torso[0] * torso[0] + torso[1] * torso[1] + torso[2] * torso[2])
     if (valid >> TORSO_7) & 1 and length > 0.05:
         mask |= 48
-        motion.x[4] = math.tanh(math.asin(_limit(torso[2] / length, -1.0, 1.0)) / LEAN_RAD)
-        motion.x[5] = math.tanh(math.asin(_limit(torso[0] / length, -1.0, 1.0)) / LEAN_RAD)
+        motion.x[4] = math.tanh(math.asin(min(max(torso[2] / length, -1.0), 1.0)) / LEAN_RAD)
+        motion.x[5] = math.tanh(math.asin(min(max(torso[0] / length, -1.0), 1.0)) / LEAN_RAD)
     motion.x_valid = mask
 
 
@@ -123,7 +118,7 @@ def devices_in_hands(motion: Any, devices: Any, velocity_scale: float, now_ns: i
         velocity[0] += push * (latent[0] * up0 + latent[1] * up1 + latent[2] * up2)
         velocity[1] += push * (latent[0] * f0 + latent[1] * f1 + latent[2] * f2)
         for j in range(2):
-            velocity[j] = _limit(velocity[j], -20.0, 20.0)
+            velocity[j] = min(max(velocity[j], -20.0), 20.0)
         if (motion.x_valid >> (2 * h)) & 3:
             continue  # the body measures this hand
         motion.x_valid |= 3 << (2 * h)

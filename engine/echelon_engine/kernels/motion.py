@@ -55,6 +55,7 @@ MOTION = np.dtype(
         ("used", np.int64),  # frames of the window used so far (number of the newest + 1)
         ("first", np.int64),  # where the epoch of the last advance began
         ("begun", np.int64),
+        ("fresh", np.int64),  # the first pose of an epoch
         ("frozen", np.int64),
         # what the others read
         ("present", np.uint8),  # a real body was measured within the last second
@@ -111,11 +112,12 @@ def _speeds(motion: Any) -> None:
 
 
 @kernel
-def _limbs(motion: Any, fresh: bool) -> None:
+def _limbs(motion: Any) -> None:
     """Write the 216 numbers of the pose: canonical quaternion (with hysteresis), position, tanh(omega / 2 pi).
 
-    Limb 0's position is (travel sideways, height, travel forward) over the last second; `fresh` forgets the past.
+    Limb 0's position is (travel sideways, height, travel forward) over the last second; a fresh body has no past.
     """
+    fresh = motion.fresh != 0
     limbs, pose, trail = motion.limbs, motion.row[POSE], motion.trail
     for i in range(LIMBS):
         at = 8 * i
@@ -166,13 +168,13 @@ def advance(motion: Any, target_ns: int, frozen: bool, dt: float) -> None:
     newest = window.pushed - 1
     motion.moved = 0
     motion.frozen = 1 if frozen else 0
+    motion.fresh = 1 - motion.begun
     if motion.begun == 0:
         motion.begun = 1
         motion.first = -1
         for k in range(BODY):
             rest[k] = NEUTRAL[k]
             pose[k] = NEUTRAL[k]
-        _limbs(motion, True)
     if frozen or newest < oldest:
         if newest < oldest:
             motion.held = 1
@@ -181,6 +183,8 @@ def advance(motion: Any, target_ns: int, frozen: bool, dt: float) -> None:
         motion.measured = 0
         _speeds(motion)
         motion.energy = energy if energy > 1e-4 else 0.0
+        if motion.fresh != 0:
+            _limbs(motion)
         for i in range(LIMBS):
             motion.limbs[8 * i + 7] = 0.0
         return
@@ -214,7 +218,8 @@ def advance(motion: Any, target_ns: int, frozen: bool, dt: float) -> None:
     motion.measured = joined
     motion.rate = fade / SPAN_S
     _speeds(motion)
-    _limbs(motion, window.first[slot] != motion.first)
+    motion.fresh = 1 if window.first[slot] != motion.first else 0
+    _limbs(motion)
     motion.first = window.first[slot]
     motion.held = 0 if fade > 0.0 else 1
     motion.present = real if age <= RELAX_AFTER_S else 0

@@ -57,7 +57,7 @@ NOTES = np.dtype(
         ("count", np.int64),  # events of this control frame
         ("event", EVENT, (EVENTS,)),
         ("bow", np.float32, (2,)),  # force 0..1 of key BOW_KEY + h
-        ("drive", np.float32),  # 0..1, a level that follows energy: 40 ms up, 200 ms down
+        ("drive", np.float64),  # 0..1, a level that follows energy: 40 ms up, 200 ms down
         ("strikes", np.int64),  # since the start
         ("ladder", np.int64, (12 * OCTAVES + 1,)),  # semitones of the degrees
         ("peak", np.float64, (2,)),  # of the rise now going on
@@ -82,10 +82,11 @@ NOTES = np.dtype(
 
 
 @inlined
-def _emit(notes: Any, kind: int, key: int, pitch: float, velocity: float, pan: float) -> None:
+def _emit(notes: Any, key: int, pitch: float, velocity: float, pan: float) -> None:
+    """Add NOTE_ON, or NOTE_OFF for velocity 0, to this frame's events."""
     if notes.count < EVENTS:
         event = notes.event[notes.count]
-        event.kind = kind
+        event.kind = NOTE_ON if velocity > 0.0 else NOTE_OFF
         event.key = key
         event.pitch = pitch
         event.velocity = velocity
@@ -143,7 +144,7 @@ def _struck(notes: Any, h: int, speed: float, scale: float, dt: float) -> float:
 @inlined
 def _bow(notes: Any, motion: Any, h: int, root_note: int, unit: float, dt: float) -> None:
     """Start, move, press and stop the bow of hand `h` by its smoothed speed."""
-    speed = motion.hand_speed[h] * motion.hand_valid[h]
+    speed = float(motion.hand_speed[h]) * motion.hand_valid[h]
     flow = _toward(notes.flow[h], speed, FLOW_ATTACK_S if speed > notes.flow[h] else FLOW_RELEASE_S, dt)
     notes.flow[h] = flow
     flow /= unit
@@ -154,12 +155,12 @@ def _bow(notes: Any, motion: Any, h: int, root_note: int, unit: float, dt: float
     notes.settle_s[h] = notes.settle_s[h] + dt if change else 0.0
     notes.away_s[h] = notes.away_s[h] + dt if abs(degree - notes.bow_degree[h]) >= 2 else 0.0
     if bowing and (notes.settle_s[h] > BOW_REST_S or notes.away_s[h] > BOW_MOVE_S):
-        _emit(notes, NOTE_OFF, BOW_KEY + h, 0.0, 0.0, 0.0)
+        _emit(notes, BOW_KEY + h, 0.0, 0.0, 0.0)
         notes.bowing[h] = 0
         notes.settle_s[h] = 0.0 if change else BOW_SETTLE_S
     elif not bowing and notes.settle_s[h] > BOW_SETTLE_S:
         pitch = root_note + notes.ladder[degree] + BOW_TRANSPOSE
-        _emit(notes, NOTE_ON, BOW_KEY + h, float(pitch), 0.3 * force, -0.6 * motion.hand_side[h])
+        _emit(notes, BOW_KEY + h, float(pitch), 0.01 + 0.3 * force, -0.6 * motion.hand_side[h])
         notes.bowing[h] = 1
         notes.settle_s[h] = 0.0
         notes.bow_degree[h] = degree
@@ -197,7 +198,7 @@ def step(notes: Any, motion: Any, root_note: int, scale: int, velocity_scale: fl
             notes.gate_s[key] -= dt
             if notes.gate_s[key] <= 0.0 or not playing:
                 notes.gate_s[key] = 0.0
-                _emit(notes, NOTE_OFF, key, 0.0, 0.0, 0.0)
+                _emit(notes, key, 0.0, 0.0, 0.0)
     target = 1.0 - math.exp(-DRIVE_SLOPE * motion.energy / unit)
     notes.drive = _toward(notes.drive, target, DRIVE_ATTACK_S if target > notes.drive else DRIVE_RELEASE_S, dt)
     for h in range(2):
@@ -221,6 +222,6 @@ def step(notes: Any, motion: Any, root_note: int, scale: int, velocity_scale: fl
             notes.gate_s[key] = GATE_S
             velocity = max(1.0 - math.exp(-peak / unit), 0.1)
             pitch = root_note + notes.ladder[notes.degree[h]]
-            _emit(notes, NOTE_ON, key, float(pitch), velocity, -0.6 * motion.hand_side[h])
+            _emit(notes, key, float(pitch), velocity, -0.6 * motion.hand_side[h])
             notes.strikes += 1
         _bow(notes, motion, h, root_note, unit if playing else math.inf, dt)
