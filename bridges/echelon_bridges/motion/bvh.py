@@ -24,6 +24,7 @@ Floats = NDArray[np.float64]
 
 MAX_BYTES = 256 << 20
 MAX_JOINTS = 512
+LIMIT = 1e7  # of every number: beyond lies no body in any unit
 CHANNELS = {f"{axis}{kind}": (kind, axis) for axis in "xyz" for kind in ("position", "rotation")}
 
 
@@ -71,10 +72,10 @@ def _number(token: str, path: Path, line: int, what: str) -> float:
         value = float(token) if "_" not in token else math.nan
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
+    if not abs(value) < LIMIT:
         hint = "; use a point as decimal sign" if "," in token else ""
         raise MotionFileError(
-            path, f"{what} {token[:40]!r} is not a finite number{hint or '; export the file again'}", line
+            path, f"{what} {token[:40]!r} is not a finite number under 1e7{hint or '; export the file again'}", line
         )
     return value
 
@@ -228,7 +229,7 @@ def _parse_motion(lines: list[str], at: int, joints: list[Joint], columns: int, 
             )
         try:
             row = list(map(float, tokens))
-            fine = all(map(math.isfinite, row)) and "_" not in lines[i]
+            fine = max(map(abs, row)) < LIMIT and not any(map(math.isnan, row)) and "_" not in lines[i]
         except ValueError:
             fine = False
         if not fine:

@@ -72,6 +72,8 @@ class Rig:
         tall = zero[b[HEAD]] - zero[b[ROOT]]
         figure = bool(tall @ feet < -0.5 * np.linalg.norm(tall) * np.linalg.norm(feet))
         notes: list[str] = []
+        if float(np.linalg.norm(tall)) < 1e-9:
+            raise ValueError("head and hips coincide: the skeleton has no bone lengths; export it with them")
         if figure:
             turn = _turn_of_rest(tall - feet, zero[b[INDEX["l_up_leg"]]] - zero[b[INDEX["r_up_leg"]]])
         else:
@@ -249,6 +251,8 @@ def _reference(
             reference[joint] = reference[parents[joint]]
         elif name in ("up_arm", "low_arm", "up_leg", "low_leg") and joint in lead and bone is not None:
             rest = qt.rotate(turn, offsets[lead[joint]])
+            if float(np.linalg.norm(rest)) < 1e-9:
+                continue
             away = np.degrees(np.arccos(np.clip(rest @ _T_POSE[bone] / np.linalg.norm(rest), -1.0, 1.0)))
             if away > 10.0:
                 reference[joint] = qt.multiply(qt.between(rest, _T_POSE[bone]), turn)

@@ -137,7 +137,7 @@ def strike(u: Floats, bar: Bar) -> Angles:
 
 def wave(u: Floats, bar: Bar) -> Angles:
     """Draw great circles with both arms, one after the other, the trunk leaning after them."""
-    e = 0.55 + 0.5 * bar.energy
+    e = 0.28 + 0.85 * bar.energy
     late = 1.0 if bar.chance[1] < 0.5 else 0.5
     return {
         "l_raise": 70.0 + 62.0 * e * swing(u, 2.0, 0.6), "l_front": 24.0 + 50.0 * e * swing(u, 2.0, 1.1),
