@@ -22,9 +22,18 @@ from echelon_engine.config_file import from_json
 ORPHAN_GRACE_S = 1.2  # from the supervisor's death until the process is ended even if its body does not leave
 LINE_BYTES = 4096  # a pipe takes a line up to this size whole or not at all
 
+_ended = threading.Event()
+_ready = threading.Event()
+
 
 def say(event: str, **fields: Any) -> None:
-    """Report one event to the supervisor. Never blocks: an event that the pipe cannot take now is dropped."""
+    """Report one event to the supervisor. Never blocks: an event that the pipe cannot take now is dropped.
+
+    "ready" is said from the main thread: from then on SIGTERM is a wish (`ended` is set), no longer the end.
+    """
+    if event == "ready" and not _ready.is_set():
+        _ready.set()
+        signal.signal(signal.SIGTERM, lambda *_: _ended.set())
     line = json.dumps({"event": event, **fields}, default=str) + "\n"
     if len(line) > LINE_BYTES:
         line = json.dumps({"event": event, "text": str(fields)[: LINE_BYTES // 8]}) + "\n"
@@ -35,8 +44,8 @@ def say(event: str, **fields: Any) -> None:
 def begin() -> tuple[Config, threading.Event]:
     """Return the configuration, read from the first line of standard input, and the event that says "leave".
 
-    Call it first and from the main thread: it leaves Ctrl-C to the supervisor and takes SIGTERM as the word to go.
-    Ends the process when the supervisor is gone already.
+    Call it first and from the main thread: it leaves Ctrl-C to the supervisor. Ends the process when the supervisor is
+    gone already.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.set_blocking(1, False)
@@ -46,17 +55,16 @@ def begin() -> tuple[Config, threading.Event]:
         if not part:
             sys.exit(1)
         line += part
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    threading.Thread(target=_watch, args=(ended,), name="supervisor-watch", daemon=True).start()
-    return from_json(bytes(line)), ended
+    threading.Thread(target=_watch, name="supervisor-watch", daemon=True).start()
+    return from_json(bytes(line)), _ended
 
 
-def _watch(ended: threading.Event) -> None:
+def _watch() -> None:
     """Wait until the supervisor's end of standard input closes, then leave: by force if the body does not."""
     with contextlib.suppress(OSError):
         while os.read(0, 4096):
             pass
-    ended.set()
-    time.sleep(ORPHAN_GRACE_S)
+    _ended.set()
+    if _ready.is_set():
+        time.sleep(ORPHAN_GRACE_S)
     os._exit(1)
