@@ -8,7 +8,7 @@
 | curvature | floored, V0 = 0.5 per second; its rate d/dt log(1 + curvature) through a 50 ms differentiator |
 | grounding | mean of the share of kinetic energy below the pelvis, and of foot contact (a slow foot at floor height) |
 | verticality | cosine between root -> head and up: 1 upright, 0 lying, -1 upside down |
-| tension | leaky accumulator, rises in about 1 s of fast turning motion, leaks in 2.5 s |
+| tension | leaky accumulator, 0.8 in seconds of wild motion, leaks in 3 s |
 | coherence | mean cosine between the limbs' velocities and their mean; near 0 at rest |
 | predicted | position + 250 ms velocity; its confidence judges the prediction made 250 ms ago |
 | lr_pan (beside it) | (right - left) / (right + left) kinetic energy of arms and legs: -1 only the left side moves |
@@ -84,8 +84,9 @@ _A1 = np.float32(2.0 * (_W * _W - 1.0) / _A0)
 _A2 = np.float32((1.0 - math.sqrt(2.0) * _W + _W * _W) / _A0)
 
 _RATE_S = 0.05
-_TENSION_UP_S, _TENSION_DOWN_S = 0.8, 2.5
-_CURVATURE_HALF, _ACCELERATION_HALF = 2.0, 15.0  # where each drives the tension half as strongly as it can
+_TENSION_UP_S, _TENSION_DOWN_S = 0.75, 3.0
+# Where each drives the tension half as strongly as it can: about three times the median of a dancing body.
+_CURVATURE_HALF, _ACCELERATION_HALF = 15.0, 50.0
 _FLOOR_RISE_MPS = 0.02
 _PAN_S = 0.15
 
@@ -269,10 +270,10 @@ def step(
     state.log_curvature += _DT / _RATE_S * (level - state.log_curvature)
     latent[10] = np.float32(min(curved, BOUND))
     latent[11] = np.float32(rate)
-    # Tension: curvature and acceleration each drive it by half, and at rest neither does.
-    pull = math.sqrt(aa)
-    drive = 0.5 * curved / (curved + _CURVATURE_HALF) * vv / (vv + SPEED_FLOOR**2)
-    drive += 0.5 * pull / (pull + _ACCELERATION_HALF)
+    # Tension: curvature (of a motion worth the name) and acceleration drive it by half each; at rest neither does.
+    bent = curved * curved
+    drive = 0.5 * bent / (bent + _CURVATURE_HALF**2) * vv / (vv + SPEED_FLOOR**2)
+    drive += 0.5 * aa / (aa + _ACCELERATION_HALF**2)
     state.tension += _DT * (drive * (1.0 - state.tension) / _TENSION_UP_S - state.tension / _TENSION_DOWN_S)
     latent[17] = np.float32(state.tension)
 
