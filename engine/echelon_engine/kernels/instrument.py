@@ -68,7 +68,7 @@ def init(inst: Any, rate_hz: float) -> None:
 
 @kernel
 def _aim(inst: Any) -> None:
-    """Set the ends of the ramps from `values`: log2 of ratios, indices, log2 cutoff / 10 Hz, 1/Q, log2 drive, octaves."""
+    """Aim the ramps at `values`: log2 of ratios, indices, log2 cutoff / 10 Hz, 1/Q, log2 drive and octaves."""
     v = inst.values
     for k in range(4):
         inst.ramp_end[k] = math.log2(max(float(v[_RATIO + k]), 1e-3))
@@ -101,7 +101,7 @@ def note_on(inst: Any, key: int, pitch_midi: float, velocity: float, pan: float)
     """Play `key`: pitch in MIDI semitones, velocity 0..1, pan -1..1; heard from the next rendered sample.
 
     A key that sounds at the same pitch is struck again. Else a free voice takes the note, or the quietest one (released
-    ones first) fades within 4 ms and then takes it. A pitch that is not finite is ignored.
+    ones first) fades within 4 ms and takes it at the next segment. A pitch that is not finite is ignored.
     """
     if not (math.isfinite(pitch_midi) and math.isfinite(velocity) and math.isfinite(pan)):
         return
@@ -202,16 +202,16 @@ def _move(inst: Any, frames: int) -> None:
 
 
 @kernel
-def _sound(bus: NDArray[np.float32], inst: Any, one: Any, begin: int, frames: int) -> None:
-    """Add `frames` samples of one voice to the bus from sample `begin` on."""
+def _sound(bus: NDArray[np.float32], inst: Any, one: Any, frames: int) -> None:
+    """Add `frames` samples of one voice to the bus."""
     lines = inst.lines
     envelope.render(lines.exciter, one.exciter, frames)
     envelope.render(lines.amp, one.amp, frames)
-    operators.render(lines.pm, inst.work, one.operators, one.fundamental_hz, inst.rate_hz, begin, frames)
+    operators.render(lines.pm, inst.work, one.operators, one.fundamental_hz, inst.rate_hz, frames)
     voice.vibrate(lines, one, inst.rate_hz, frames)
     for i in range(frames):
-        lines.octave[i] = inst.octave[begin + i] + inst.sweep[begin + i] * lines.exciter[i] + one.octave
-    svf.render(lines.body, one.filter, lines.octave, inst.damping[begin:], inst.drive[begin:], inst.table, frames)
+        lines.octave[i] = inst.octave[i] + inst.sweep[i] * lines.exciter[i] + one.octave
+    svf.render(lines.body, one.filter, lines.octave, inst.damping, inst.drive, inst.table, frames)
     power = 0.0
     for i in range(frames):
         # a bow keeps the gate of the amplitude open
@@ -229,17 +229,15 @@ def _sound(bus: NDArray[np.float32], inst: Any, one: Any, begin: int, frames: in
         gain = 1.0
         if one.state == FADING:
             one.fade_left -= 1
-            f = one.fade_left * fade_step
+            f = max(one.fade_left, 0) * fade_step
             gain = f * f * (3.0 - 2.0 * f)
         y = gain * lines.body[i]
-        bus[begin + i, 0] += y * one.left_now
-        bus[begin + i, 1] += y * one.right_now
+        bus[i, 0] += y * one.left_now
+        bus[i, 1] += y * one.right_now
     one.heard += 0.3 * (power / frames - one.heard)
-    if (
-        one.state == SOUNDING
-        and one.gate == 0
-        and (one.amp.stage == envelope.IDLE or one.heard < SILENT * LEVEL * LEVEL)
-    ):
+    faded = one.state == FADING and one.fade_left <= 0
+    silent = one.amp.stage == envelope.IDLE or one.heard < SILENT * LEVEL * LEVEL
+    if faded or (one.state == SOUNDING and one.gate == 0 and silent):
         one.state = FREE
 
 
@@ -256,17 +254,8 @@ def render(bus: NDArray[np.float32], inst: Any) -> None:
         one = inst.voice[v]
         if one.state == SOUNDING and starting:
             voice.tune(one, inst.values, inst.rate_hz, inst.frames)
-        done = 0
-        while done < frames:
-            if one.note.waiting == 1 and (one.state != FADING or one.fade_left == 0):
-                if one.state == FADING:
-                    one.state = FREE
-                voice.begin(one, inst.values, inst.rate_hz, inst.notes)
-                inst.notes += 1
-            if one.state == FADING and one.fade_left == 0:
-                one.state = FREE
-            if one.state == FREE and one.note.waiting == 0:
-                break
-            now = min(frames - done, one.fade_left) if one.state == FADING else frames - done
-            _sound(bus, inst, one, done, now)
-            done += now
+        if one.state != FADING and one.note.waiting == 1:
+            voice.begin(one, inst.values, inst.rate_hz, inst.notes)
+            inst.notes += 1
+        if one.state != FREE:
+            _sound(bus, inst, one, frames)

@@ -28,6 +28,8 @@ MODAL = np.dtype(
         ("b_end", *_PER_MODE),
         ("theta", np.float64, (MODES,)),  # radians per sample at the end of the ramp
         ("decay", np.float64, (MODES,)),  # nepers per sample at the end of the ramp
+        ("theta_step", np.float64, (MODES,)),  # per sample while ramping
+        ("decay_step", np.float64, (MODES,)),
         ("left", np.int64),  # samples of the ramp still to go
     ],
     align=True,
@@ -72,7 +74,6 @@ def tune(
     slope = 0.5 * decay_slope(brightness)
     first = 2.0 * math.pi * fundamental_hz / rate_hz
     slowest = LOG_1000 / (max(t60_s, 1e-3) * rate_hz)
-    done = 1.0 - bank.left / max(frames, 1) if bank.left > 0 else 1.0
     for k in range(MODES):
         n2 = (k + 1.0) * (k + 1.0)
         ratio2 = n2 * (1.0 + stiff * n2) / (1.0 + stiff)
@@ -87,12 +88,12 @@ def tune(
         bank.s_end[k] = radius * math.sin(theta)
         bank.b_end[k] = weight
         if frames > 0:
-            # where the step is now: the end of the last ramp, or as far as that ramp has come
-            turn = math.atan2(bank.s[k], bank.c[k]) if done < 1.0 else bank.theta[k]
-            fall = -0.5 * math.log(bank.s[k] ** 2 + bank.c[k] ** 2) if done < 1.0 else bank.decay[k]
-            grow = math.exp((fall - decay) / frames)
-            bank.wc[k] = grow * math.cos((theta - turn) / frames)
-            bank.ws[k] = grow * math.sin((theta - turn) / frames)
+            # from where the step is now, `left` steps before the end of the ramp under way
+            bank.theta_step[k] = (theta - bank.theta[k] + bank.left * bank.theta_step[k]) / frames
+            bank.decay_step[k] = (decay - bank.decay[k] + bank.left * bank.decay_step[k]) / frames
+            grow = math.exp(-bank.decay_step[k])
+            bank.wc[k] = grow * math.cos(bank.theta_step[k])
+            bank.ws[k] = grow * math.sin(bank.theta_step[k])
             bank.db[k] = (weight - bank.b[k]) / frames
         else:
             bank.c[k] = bank.c_end[k]

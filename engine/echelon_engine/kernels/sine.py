@@ -23,10 +23,11 @@ _C9 = np.float32(39.5367060061)
 def sine(turns: Any) -> Any:
     """Return sin(2 pi turns), float32; `turns` float32, any finite value, error below -110 dB for |turns| <= 4.
 
-    The argument is folded to a triangle u in -1/4..1/4 turn, then an odd polynomial is evaluated; no branch.
+    A sine is a cosine a quarter turn later, and that is even: the argument folds to a triangle u in -1/4..1/4 turn without
+    a branch; then an odd polynomial is evaluated.
     A pure sine has no partial to fold; what modulates the phase decides the bandwidth (see `operators`).
     """
-    t = turns - _QUARTER
-    u = abs((t - np.floor(t)) - _HALF) - _QUARTER
+    t = abs(turns - _QUARTER)
+    u = abs((t - np.float32(np.int32(t))) - _HALF) - _QUARTER
     q = u * u
     return u * (_C1 + q * (_C3 + q * (_C5 + q * (_C7 + q * _C9))))

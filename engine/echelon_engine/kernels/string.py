@@ -52,17 +52,22 @@ def tune(string: Any, fundamental_hz: float, t60_s: float, brightness: float, ra
 
     Karplus & Strong 1983, tuned and damped after Jaffe & Smith 1983: the loop is a delay with third-order Lagrange
     interpolation and a one-pole lowpass g (1 - a) / (1 - a z^-1).
-    - Loss for one trip at the fundamental: R = 10^(-3 D / (t60 rate)), D the group delay of the loop.
-    - Brightness asks that partial 8 decay 8^q times faster; the pole is clamped where the filter alone would take more
+    - The pole of the fundamental is asked to lie at z = e^(-sigma + j omega), sigma = ln(1000) / (t60 rate), so all
+      responses are evaluated there, not on the unit circle: pitch and decay are both exact.
+    - Brightness asks that partial 8 decay 8^q times faster; the filter's pole is clamped where it alone would take more
       than 0.9 of the loss at the fundamental, so the asked decay can always be had with a loop gain below 1.
-    - The delay is what is left of the period after the phase delay of the filter and the interpolator at the
-      fundamental, found by three fixed-point steps on their exact response.
+    - The delay is what is left of the period after the phase delays of filter and interpolator, in fixed-point steps.
     """
     period = min(max(rate_hz / fundamental_hz, SHORTEST), LONGEST - 8.0)
     omega = 2.0 * math.pi / period
     cosine = math.cos(omega)
     sine = math.sin(omega)
     high = min(8.0, 0.5 * math.pi / omega)
+    sigma = LOG_1000 / (max(t60_s, 1e-3) * rate_hz)
+    grow = math.exp(sigma)  # |1 / z|
+    loss = sigma * period  # nepers a trip
+    steeper = math.exp(decay_slope(brightness) * math.log(high)) - 1.0
+    bright = _pole(math.exp(-loss * steeper), math.cos(high * omega))
     delay = period
     pole = 0.0
     gain = 0.0
@@ -70,28 +75,21 @@ def tune(string: Any, fundamental_hz: float, t60_s: float, brightness: float, ra
         # Lagrange: taps at floor - 1 .. floor + 2, fraction d in [0, 1)
         whole = math.floor(delay)
         d = delay - whole
-        h0 = -d * (d - 1.0) * (d - 2.0) / 6.0
+        h0 = -d * (d - 1.0) * (d - 2.0) / (6.0 * grow)
         h1 = (d + 1.0) * (d - 1.0) * (d - 2.0) / 2.0
-        h2 = -(d + 1.0) * d * (d - 2.0) / 2.0
-        h3 = (d + 1.0) * d * (d - 1.0) / 6.0
-        # response around tap 1: h0 e^{jw} + h1 + h2 e^{-jw} + h3 e^{-2jw}
+        h2 = -(d + 1.0) * d * (d - 2.0) / 2.0 * grow
+        h3 = (d + 1.0) * d * (d - 1.0) / 6.0 * grow * grow
+        # response around tap 1: h0 z + h1 + h2 / z + h3 / z^2
         real = h1 + (h0 + h2) * cosine + h3 * math.cos(2.0 * omega)
         imag = (h0 - h2) * sine - h3 * math.sin(2.0 * omega)
-        taps = math.sqrt(real * real + imag * imag)
+        taps = math.sqrt(real * real + imag * imag) * math.exp(sigma * whole)
         taps_delay = whole - math.atan2(imag, real) / omega
-
-        bottom = 1.0 - 2.0 * pole * cosine + pole * pole
-        group = taps_delay + pole * (cosine - pole) / bottom
-        loss = LOG_1000 * group / (max(t60_s, 1e-3) * rate_hz)  # nepers a trip
-        bright = _pole(
-            math.exp(-loss * (math.exp(decay_slope(brightness) * math.log(high)) - 1.0)), math.cos(high * omega)
-        )
-        possible = _pole(min(math.exp(-0.9 * loss) / taps, 1.0), cosine)
-        pole = min(min(bright, possible), 1.0 - 1e-4)
-        bottom = 1.0 - 2.0 * pole * cosine + pole * pole
-        gain = min(math.exp(-loss) / (taps * (1.0 - pole) / math.sqrt(bottom)), 0.99999)
-        # phase delay of the one-pole: atan2(a sin, 1 - a cos) / omega
-        wanted = period - math.atan2(pole * sine, 1.0 - pole * cosine) / omega
+        pole = min(min(bright, _pole(min(math.exp(0.1 * loss) / taps, 1.0), cosine)), 1.0 - 1e-4)
+        # one-pole: (1 - a) / (1 - a / z);  gain |one-pole| |taps| = 1,  phases together one turn
+        real = 1.0 - pole * grow * cosine
+        imag = pole * grow * sine
+        gain = min(math.sqrt(real * real + imag * imag) / ((1.0 - pole) * taps), 0.99999)
+        wanted = period - math.atan2(imag, real) / omega
         delay = min(max(delay + wanted - taps_delay, 2.0), LONGEST - 4.0)
     string.delay_end = delay
     string.pole_end = pole

@@ -54,7 +54,7 @@ def render(
     and equivalent currents", 2013; Zavalishin, "The Art of VA Filter Design", 2012, ch. 4): stable while modulated at
     audio rate. Resonance is levelled by Q^-1/2, so a high Q sings without jumping out.
     The drive is f(x) = x sqrt(1 + k^2) / sqrt(1 + k^2 x^2), k^2 = drive^2 - 1: linear at 0 dB, and an input of 1 stays
-    at 1. It is antialiased by its antiderivative (Parker, Zavalishin, Le Bivic 2016), which is closed and well-conditioned:
+    at 1. It is antialiased by its antiderivative (Parker, Zavalishin, Le Bivic 2016), closed and well-conditioned here:
     (F(x1) - F(x0)) / (x1 - x0) = sqrt(1 + k^2) (x1 + x0) / (S1 + S0), S = sqrt(1 + k^2 x^2).
     """
     band = svf.band

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from echelon_engine._jit import kernel
-from echelon_engine.kernels import envelope, modal, string
+from echelon_engine.kernels import envelope, modal, operators, string
 from echelon_engine.kernels.envelope import ENVELOPE
 from echelon_engine.kernels.modal import MODAL, MODES
 from echelon_engine.kernels.operators import OPERATORS, SEGMENT
+from echelon_engine.kernels.sine import sine
 from echelon_engine.kernels.string import STRING
 from echelon_engine.kernels.svf import SVF
 from echelon_engine.parameters import LANE
@@ -201,15 +202,10 @@ def begin(voice: Any, values: Any, rate_hz: float, born: int) -> None:
         voice.filter.low = 0.0
         voice.filter.last = 0.0
         voice.filter.root = 1.0
-        for k in range(4):
-            voice.operators.phase[k] = 0
-        for k in range(voice.operators.even.shape[0]):
-            voice.operators.even[k] = 0.0
-        for k in range(voice.operators.odd.shape[0]):
-            voice.operators.odd[k] = 0.0
+        operators.clear(voice.operators)
         modal.clear(voice.modal)
         string.clear(voice.string)
-    tune(voice, values, rate_hz, 0 if not again else 64)
+        tune(voice, values, rate_hz, 0)
     v = values
     envelope.start(voice.amp, v[_AMP], v[_AMP + 1], v[_AMP + 2], v[_AMP + 3], rate_hz)
     envelope.start(voice.exciter, v[_EXCITER], v[_EXCITER + 1], v[_EXCITER + 2], v[_EXCITER + 3], rate_hz)
@@ -250,7 +246,7 @@ def vibrate(lines: Any, voice: Any, rate_hz: float, frames: int) -> None:
     follow = 1.0 - math.exp(-1.0 / (0.01 * rate_hz))
     smooth = 1.0 - math.exp(-1.0 / (0.004 * rate_hz))
     muffle = 1.0 - math.exp(-2.0 * math.pi * min(6.0 * voice.fundamental_hz + 800.0, 0.4 * rate_hz) / rate_hz)
-    bend = min(1.6, 0.08 * rate_hz / voice.fundamental_hz) / (2.0 * math.pi)
+    bend = np.float32(min(1.6, 0.08 * rate_hz / voice.fundamental_hz) / (2.0 * math.pi))
     half_period = 0.5 * rate_hz / voice.fundamental_hz
     block = math.exp(-2.0 * math.pi * 8.0 / rate_hz)
     for i in range(frames):
@@ -274,8 +270,8 @@ def vibrate(lines: Any, voice: Any, rate_hz: float, frames: int) -> None:
         if bow > 0.0:
             voice.bow_phase += turn
             voice.bow_phase -= math.floor(voice.bow_phase)
-            own = math.sin(2.0 * math.pi * voice.bow_phase)
-            wave = math.sin(2.0 * math.pi * (voice.bow_phase + bend * own))
+            turned = np.float32(voice.bow_phase)
+            wave = sine(turned + bend * sine(turned))
             voice.bow_low += muffle * (noise - voice.bow_low)
             aim = 1.5 * bow
             room = max(1.0 - voice.power / (0.3 * aim * aim), 0.0)
@@ -290,7 +286,7 @@ def vibrate(lines: Any, voice: Any, rate_hz: float, frames: int) -> None:
         x += push * room * voice.dc_out
 
         ring = float(modal.step(voice.modal, np.float32(x)))
-        wave = string.step(voice.string, x * half_period)
+        swing = string.step(voice.string, x * half_period)
         if voice.morph_left > 0:
             voice.morph_left -= 1
             voice.string_gain += voice.string_step
@@ -298,7 +294,7 @@ def vibrate(lines: Any, voice: Any, rate_hz: float, frames: int) -> None:
             if voice.morph_left == 0:
                 voice.string_gain = voice.string_end
                 voice.modal_gain = voice.modal_end
-        y = voice.string_gain * wave + voice.modal_gain * ring
+        y = voice.string_gain * swing + voice.modal_gain * ring
         voice.power += follow * (y * y - voice.power)
         lines.body[i] = y + 0.35 * voice.dc_out
         lines.bowed[i] = bow
