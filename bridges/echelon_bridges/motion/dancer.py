@@ -122,10 +122,10 @@ class Dancer:
             for name, value in moves.dance(plan, u).items():
                 angles[name][here] += weight[here] * value
             turn[here] += moves.turn(plan, u)  # whole turns, so that a bar which is over leaves nothing behind
-        self._breathe(angles, times, beat)
+        self._breathe(angles, times)
         return skeleton_pose(angles, turn)
 
-    def _breathe(self, angles: moves.Angles, times: Floats, beat: Floats) -> None:
+    def _breathe(self, angles: moves.Angles, times: Floats) -> None:
         """Add breath and the slow wandering that no living body is without."""
         draw = np.random.Generator(np.random.Philox(key=[self.seed & (2**64 - 1), 1 << 40]))
         phase = draw.random(8) * math.tau

@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 
 BLEND_S = 0.25  # shortest cross-blend at the seam of a loop
 BLEND_LIMIT_S = 2.0
+ROAM_M = 200.0  # a loop that travels goes back to where it began after this way, with a BREAK
 BLEND_SPEED_MPS = 1.0  # a seam may move a bone about this fast on average; longer ways take longer blends
 
 
@@ -103,6 +104,7 @@ class Loop:
         self._turn = float(tail["heading"]) - float(frames[middle]["heading"])
         self._step = np.array(tail["origin"], np.float64) - self._turned(frames[middle]["origin"], self._turn)
         self._step[1] = 0.0
+        self._group = max(1, int(ROAM_M / max(float(np.linalg.norm(self._step)), 1e-9)))
         round_: Frames = frames[: self.period].copy()
         round_["flags"] = 0
         if count:
@@ -125,19 +127,21 @@ class Loop:
         index = np.arange(start, start + count)
         rounds, place = np.divmod(index, self.period)
         result: Frames = self._round[place]
-        first = index < min(self.period, len(self.clip.frames))
-        result[first] = self.clip.frames[index[first]]
-        result["flags"] = np.where(index == 0, self.clip.frames["flags"][0], 0)
+        first = (rounds % self._group == 0) & (place < len(self.clip.frames))
+        result[first] = self.clip.frames[place[first]]
+        rounds %= self._group  # a traveller starts over before float32 runs out of millimetres
+        result["flags"] = np.where((rounds == 0) & (place == 0), self.clip.frames["flags"][0], 0)
         for k in np.unique(rounds):
-            # k rounds: a turn by k a, and a step of (1 + R + R^2 .. R^(k-1)) s
-            here = rounds == k
             if k == 0:
                 continue
-            turns = np.arange(int(k)) * self._turn
-            c, s = float(np.cos(turns).sum()), float(np.sin(turns).sum())
+            # k rounds: a turn by k a, and a step of (1 + R + R^2 .. R^(k-1)) s, R^j a turn by j a
+            here = rounds == k
+            spiral = np.exp(1j * self._turn)
+            total = complex(k) if abs(spiral - 1.0) < 1e-9 else complex((1.0 - spiral**k) / (1.0 - spiral))
             x, _, z = self._step
             origin = self._turned(result["origin"][here], float(k) * self._turn)
-            result["origin"][here] = origin + np.array([c * x + s * z, 0.0, c * z - s * x])
+            step = [total.real * x + total.imag * z, 0.0, total.real * z - total.imag * x]
+            result["origin"][here] = origin + np.array(step)
             heading = result["heading"][here] + float(k) * self._turn
             result["heading"][here] = np.remainder(heading + np.pi, 2.0 * np.pi) - np.pi
         result["time_ns"] = result["arrival_ns"] = np.rint(index / self.rate_hz * 1e9).astype(np.int64)

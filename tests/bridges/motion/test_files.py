@@ -51,6 +51,29 @@ def test_loops_begin_as_the_clip_and_can_be_entered_anywhere() -> None:
 
 
 @needs_shared
+def test_travellers_start_over_before_they_are_lost() -> None:
+    """A run that is looped for an hour stays within 200 m, and says BREAK where it starts over."""
+    loop = files.load(MOTION / "deepmimic" / "humanoid3d_run.txt").loop()
+    again = next(k for k in range(1, 10_000) if loop.frames(k * loop.period, 1)["flags"][0] == BREAK) * loop.period
+    frames = loop.frames(again - 200, 400)
+    assert np.flatnonzero(frames["flags"]).tolist() == [200]
+    assert 50 < np.abs(frames["origin"]).max() < 210
+    np.testing.assert_array_equal(frames["origin"][200], loop.frames(0, 1)["origin"][0])
+    speed = np.linalg.norm(np.diff(frames["origin"], axis=0), axis=1)[:199] * loop.rate_hz
+    assert 1.0 < speed.min() < speed.max() < 6.0
+
+
+def test_the_shortest_clips_loop() -> None:
+    """One frame and two frames give endless motion too."""
+    for count in (1, 2):
+        frames = np.zeros(count, LIMB_FRAME)
+        frames["rotation"][..., 3] = 1.0
+        frames["time_ns"] = np.arange(count) * 20_000_000
+        found = files.Clip("short", frames, 50.0, np.zeros((27, 3))).loop().frames(0, 7)
+        assert found["number"].tolist() == list(range(7))
+
+
+@needs_shared
 def test_a_held_clip_stands_still_and_says_so() -> None:
     """hold() appends the last pose, marked SYNTHETIC, on the clip's own clock."""
     clip = files.load(BVH[-1])
