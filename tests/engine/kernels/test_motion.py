@@ -82,6 +82,20 @@ def test_canonical_sign_does_not_flicker() -> None:
     assert np.all(quaternion[:, 3] > -0.1 - 1e-6)
 
 
+def test_the_sign_of_a_sent_quaternion_means_nothing() -> None:
+    """A sender that flips q to -q at random gives the same limbs and angular speeds, also between its frames."""
+    frames = waving(50, 2)
+    flipped = frames.copy()
+    flipped["rotation"] *= np.random.default_rng(4).choice([-1.0, 1.0], (len(frames), 27, 1)).astype(np.float32)
+
+    def look(state: np.void) -> np.ndarray:
+        return np.concatenate([state["limbs"], state["omega"]])
+
+    got, expected = play(body(), flipped, 110, look), play(body(), frames, 110, look)
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    assert np.max(expected) > 2  # the forearm does turn
+
+
 @pytest.mark.parametrize("rate_hz", [15, 30, 50, 120])
 @pytest.mark.parametrize("delay_ns", [0, 40_000_000])
 def test_energy_does_not_depend_on_the_source_rate(rate_hz: int, delay_ns: int) -> None:
