@@ -233,6 +233,23 @@ for _side, _x in (("l_", 1.0), ("r_", -1.0)):
     _T_POSE[INDEX[_side + "hand"]] = np.array([_x, 0.0, 0.0])
 
 
+# Where the next joint is a hinge: the axis it bends about in the T-pose, knees back and elbows forward.
+_HINGES = {
+    INDEX["l_up_leg"]: np.array([1.0, 0.0, 0.0]),
+    INDEX["r_up_leg"]: np.array([1.0, 0.0, 0.0]),
+    INDEX["l_up_arm"]: np.array([0.0, -1.0, 0.0]),
+    INDEX["r_up_arm"]: np.array([0.0, 1.0, 0.0]),
+}
+
+
+def _hinge(upper: Floats, lower: Floats) -> Floats | None:
+    """Return the axis (3,), in the upper bone's own frame, that the lower bends about; None where it is straight."""
+    bend = qt.canonical(qt.multiply(qt.conjugate(upper), lower))[:, :3]
+    mean: Floats = bend.mean(axis=0)
+    length = float(np.linalg.norm(mean))
+    return mean / length if length > 0.1 else None  # 12 degrees on average
+
+
 def _reference(
     found: Match, offsets: Floats, parents: Sequence[int], turn: Floats, figure: bool, world: Floats
 ) -> tuple[Floats, str]:
@@ -266,7 +283,9 @@ def _reference_of_frames(found: Match, offsets: Floats, parents: Sequence[int], 
     """Return the T-pose of a skeleton whose zero pose is no figure: each joint's axes run along its own bone.
 
     A joint's T-pose rotation takes its bone onto the T-pose's direction. That leaves its roll open by quarter turns;
-    the one that keeps the joint nearest to its parent over the motion is taken.
+    the one that
+    lets knee and elbow bend the way they do is taken; where nothing bends, the one that keeps the joint nearest to its
+    parent.
     """
     children: dict[int, list[int]] = {}
     for joint, parent in enumerate(parents):
@@ -297,6 +316,9 @@ def _reference_of_frames(found: Match, offsets: Floats, parents: Sequence[int], 
             continue
         above = qt.multiply(qt.multiply(turn, sample[:, parent]), qt.conjugate(reference[parent]))
         here = qt.multiply(turn, sample[:, joint])
+        hinge = None
+        if bone in _HINGES and bone is not None:
+            hinge = _hinge(sample[:, joint], sample[:, found.bone[_LEADS[bone]]])
         choices: list[tuple[float, int, Floats]] = []
         for q in CUBE:
             if along is not None and aim is not None and np.linalg.norm(along) > 1e-9:
@@ -304,6 +326,10 @@ def _reference_of_frames(found: Match, offsets: Floats, parents: Sequence[int], 
                 if ahead @ aim < 0.7:
                     continue
                 q = qt.multiply(qt.between(ahead, aim), q)
-            choices.append((float(np.mean(qt.angle(above, qt.multiply(here, qt.conjugate(q))))), len(choices), q))
+            if hinge is None or bone is None:
+                cost = float(np.mean(qt.angle(above, qt.multiply(here, qt.conjugate(q)))))
+            else:
+                cost = -float(qt.rotate(q, hinge) @ _HINGES[bone])
+            choices.append((cost, len(choices), q))
         reference[joint] = min(choices)[2] if choices else reference[parent]
     return reference

@@ -105,6 +105,20 @@ def test_bodies_are_people_standing_on_the_floor(name: str) -> None:
 
 
 @needs_shared
+@pytest.mark.parametrize("name", FILES)
+def test_knees_and_elbows_are_hinges_of_the_t_pose(name: str) -> None:
+    """Against the T-pose knees bend about +X and elbows about the vertical, forward: so rolls are right too."""
+    motion = bvh.read(MOTION / "bvh" / f"{name}.bvh")
+    axes = {"l_low_leg": [1, 0, 0], "r_low_leg": [1, 0, 0], "l_low_arm": [0, -1, 0], "r_low_arm": [0, 1, 0]}
+    for bone, axis in axes.items():
+        turn = qt.canonical(motion.local[:, INDEX[bone]])[:, :3]
+        bent = np.linalg.norm(turn, axis=1) > 0.15
+        if bent.sum() > 20:
+            mean = turn[bent].mean(axis=0)
+            assert mean @ axis > 0.8 * np.linalg.norm(mean), bone
+
+
+@needs_shared
 def test_rest_row_of_the_mocopi_export_is_dropped() -> None:
     """Row 0 is a T-pose and no motion: 852 of 853 rows are played, and nothing leaps."""
     motion = bvh.read(MOTION / "bvh" / "mocopi-mobile-arm-raise-turn.bvh")
