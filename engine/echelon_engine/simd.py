@@ -10,6 +10,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 
 import echelon_engine._jit  # noqa: F401 - sets the cache folder before Numba is imported
@@ -21,8 +22,24 @@ _F32, _I64 = ir.FloatType(), ir.IntType(64)
 _WIDE = ir.VectorType(_F32, PANEL)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def panel_product(typingctx: Any, out: Any, panels: Any, x: Any, bias: Any) -> Any:
+def _plain(typingctx: Any, array: Any) -> Any:
+    """Return a record's array field as an ordinary C-contiguous array of the same memory.
+
+    Every field has a type of its own, by its shape; without this a function would be compiled for each. Slicing (`[:]`)
+    does the same, with more code.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        borrowed: Any = impl_ret_borrowed
+        return borrowed(context, builder, signature.return_type, args[0])
+
+    return types.Array(array.dtype, array.ndim, "C")(array), codegen
+
+
+plain: Any = intrinsic(_plain)
+
+
+def _panel_product(typingctx: Any, out: Any, panels: Any, x: Any, bias: Any) -> Any:
     """Write `out[32 p + j] = bias[32 p + j] + sum_k panels[p, k, j] x[k]`; float32, C-contiguous, k even.
 
     `panels` (P, K, 32) is read once, front to back; out (32 P,), x (K,), bias (32 P,); out may be bias, never x.
@@ -34,8 +51,9 @@ def panel_product(typingctx: Any, out: Any, panels: Any, x: Any, bias: Any) -> A
             context.make_array(kind)(context, builder, value) for kind, value in zip(signature.args, args, strict=True)
         ]
         to, weights, inputs, offset = arrays
-        count, depth = cgutils.unpack_tuple(builder, weights.shape, 3)[:2]
-        multiply_add = cgutils.get_or_insert_function(
+        tools: Any = cgutils
+        count, depth = tools.unpack_tuple(builder, weights.shape, 3)[:2]
+        multiply_add = tools.get_or_insert_function(
             builder.module, ir.FunctionType(_WIDE, [_WIDE] * 3), f"llvm.fmuladd.v{PANEL}f32"
         )
         wide = [builder.bitcast(array.data, _WIDE.as_pointer()) for array in (to, weights, offset)]
@@ -48,7 +66,7 @@ def panel_product(typingctx: Any, out: Any, panels: Any, x: Any, bias: Any) -> A
 
         # One copy for all layers: inlined into each caller it would cost seconds of compile time.
         builder.function.attributes.add("noinline")
-        with cgutils.for_range(builder, count) as panel:
+        with tools.for_range(builder, count) as panel:
             first = builder.mul(panel.index, depth)
             start, body, end = (builder.append_basic_block(name) for name in ("sum.start", "sum.body", "sum.end"))
             builder.branch(start)
@@ -76,3 +94,6 @@ def panel_product(typingctx: Any, out: Any, panels: Any, x: Any, bias: Any) -> A
         return context.get_dummy_value()
 
     return types.void(out, panels, x, bias), codegen
+
+
+panel_product: Any = intrinsic(_panel_product)

@@ -80,14 +80,13 @@ def _read(path: Path) -> Arrays:
     if not path.is_file():
         raise ModelInputError(str(path), "there is no such input file", remedy)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ModelInputError(str(path), "is one bare array, not an npz of named arrays", remedy)
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ModelInputError(str(path), "is one bare array, not an npz of named arrays", remedy)
+        with file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise ModelInputError(str(path), f"not a whole npz file ({error})", remedy) from error
-    except AttributeError as error:  # a bare array is no context manager
-        raise ModelInputError(str(path), "is one bare array, not an npz of named arrays", remedy) from error
 
 
 def _checked(key: Key, inputs: Mapping[str, NDArray[Any]]) -> Arrays:

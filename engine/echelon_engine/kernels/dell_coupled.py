@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from echelon_engine._jit import kernel
 from echelon_engine.kernels.dense import affine, finite, padded, panels, tanh
+from echelon_engine.simd import plain
 
 INPUTS, HIDDEN, LATENT = 216, 128, 32
 
@@ -65,7 +66,7 @@ def step(z: NDArray[_f4], state: Any, weights: Any, limbs: NDArray[_f4], boundar
     `boundary`: run the slow solver after this frame (frames 23, 47 .. or the beats of the musical clock). Non-finite
     input holds everything and counts in `refused`; a non-finite state restarts from zero and counts in `resets`.
     """
-    if not finite(limbs[:]):
+    if not finite(plain(limbs)):
         state.refused += 1
         return
     h, x_fast, y_slow, total = state.h, state.x_fast, state.y_slow, state.total
@@ -74,14 +75,14 @@ def step(z: NDArray[_f4], state: Any, weights: Any, limbs: NDArray[_f4], boundar
     # drive = W_in limbs + b_fast + 0.3 W_lift y_slow
     for i in range(LATENT):
         state.lifted[i] = weights.slow_to_fast * y_slow[i]
-    affine(state.drive[:], weights.W_lift[:], state.lifted[:], weights.b_fast[:])
-    affine(state.drive[:], weights.W_in[:], state.limbs[:], state.drive[:])
+    affine(plain(state.drive), plain(weights.W_lift), plain(state.lifted), plain(weights.b_fast))
+    affine(plain(state.drive), plain(weights.W_in), plain(state.limbs), plain(state.drive))
     # h <- tanh(drive + W_rec h)
     for _ in range(weights.k_fast):
-        affine(state.fresh[:], weights.W_rec[:], h[:], state.drive[:])
+        affine(plain(state.fresh), plain(weights.W_rec), plain(h), plain(state.drive))
         for i in range(HIDDEN):
             h[i] = tanh(state.fresh[i])
-    affine(x_fast[:], weights.W_out[:], h[:], state.zero[:])
+    affine(plain(x_fast), plain(weights.W_out), plain(h), plain(state.zero))
     for i in range(LATENT):
         total[i] += x_fast[i]
     state.count += 1
@@ -93,13 +94,13 @@ def step(z: NDArray[_f4], state: Any, weights: Any, limbs: NDArray[_f4], boundar
             state.lifted[i] = scale * total[i]
             total[i] = np.float32(0.0)
         state.count = 0
-        affine(state.pulled[:], weights.W_slow[:], state.lifted[:], weights.b_slow[:])
+        affine(plain(state.pulled), plain(weights.W_slow), plain(state.lifted), plain(weights.b_slow))
         for _ in range(weights.k_slow):
-            affine(state.lifted[:], weights.U_slow[:], y_slow[:], state.pulled[:])
+            affine(plain(state.lifted), plain(weights.U_slow), plain(y_slow), plain(state.pulled))
             for i in range(LATENT):
                 y_slow[i] = tanh(state.lifted[i])
 
-    if not (finite(h[:]) and finite(x_fast[:]) and finite(y_slow[:]) and finite(total[:])):
+    if not (finite(plain(h)) and finite(plain(x_fast)) and finite(plain(y_slow)) and finite(plain(total))):
         for i in range(HIDDEN):
             h[i] = np.float32(0.0)
         for i in range(LATENT):

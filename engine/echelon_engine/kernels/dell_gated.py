@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from echelon_engine._jit import kernel
 from echelon_engine.kernels.dense import affine, clip, finite, padded, panels, sigmoid
+from echelon_engine.simd import plain
 
 INPUTS, WIDTH, HIDDEN, OUTPUTS = 6, 128, 256, 32
 LIMIT = 10.0
@@ -72,7 +73,7 @@ def step(y: NDArray[_f4], state: Any, weights: Any, x: NDArray[_f4], c: float, b
     and counts in `refused`; a non-finite state restarts from zero, counts in `resets` and leaves y as it was.
     """
     commitment, pull = np.float32(c), np.float32(bias)
-    if not (finite(x[:]) and np.isfinite(commitment) and np.isfinite(pull)):
+    if not (finite(plain(x)) and np.isfinite(commitment) and np.isfinite(pull)):
         state.refused += 1
         return
     limit = np.float32(LIMIT)
@@ -85,16 +86,16 @@ def step(y: NDArray[_f4], state: Any, weights: Any, x: NDArray[_f4], c: float, b
 
     # target <- relu(u W_s1 + b_s1) W_s2 + b_s2   at frames 0, slow_every, 2 slow_every ..
     if state.frame % weights.slow_every == 0:
-        affine(hidden[:], weights.W_s1[:], joined[:], weights.b_s1[:])
+        affine(plain(hidden), plain(weights.W_s1), plain(joined), plain(weights.b_s1))
         for i in range(HIDDEN):
-            hidden[i] = hidden[i] if hidden[i] > np.float32(0.0) else np.float32(0.0)
-        affine(state.target[:], weights.W_s2[:], hidden[:], weights.b_s2[:])
+            hidden[i] = np.float32(0.0) if hidden[i] < np.float32(0.0) else hidden[i]  # NaN stays NaN
+        affine(plain(state.target), plain(weights.W_s2), plain(hidden), plain(weights.b_s2))
 
     # h_fast <- (1 - a_F) h_fast + a_F (relu(u W_f1 + b_f1) W_f2 + b_f2);  h_slow <- (1 - a_S) h_slow + a_S target
-    affine(hidden[:], weights.W_f1[:], joined[:], weights.b_f1[:])
+    affine(plain(hidden), plain(weights.W_f1), plain(joined), plain(weights.b_f1))
     for i in range(HIDDEN):
-        hidden[i] = hidden[i] if hidden[i] > np.float32(0.0) else np.float32(0.0)
-    affine(state.fresh[:], weights.W_f2[:], hidden[:], weights.b_f2[:])
+        hidden[i] = np.float32(0.0) if hidden[i] < np.float32(0.0) else hidden[i]  # NaN stays NaN
+    affine(plain(state.fresh), plain(weights.W_f2), plain(hidden), plain(weights.b_f2))
     a_fast, a_slow, one = weights.a_fast, weights.a_slow, np.float32(1.0)
     for i in range(WIDTH):
         pair[i] = clip((one - a_fast) * pair[i] + a_fast * state.fresh[i], limit)
@@ -102,7 +103,7 @@ def step(y: NDArray[_f4], state: Any, weights: Any, x: NDArray[_f4], c: float, b
 
     # g = sigmoid([h_fast; h_slow] W_g + b_g);  g <- b + (1 - b) g;  z = g h_fast + (1 - g) h_slow
     gate = state.gate
-    affine(gate[:], weights.W_g[:], pair[:], weights.b_g[:])
+    affine(plain(gate), plain(weights.W_g), plain(pair), plain(weights.b_g))
     check, opened = np.float32(0.0), np.float32(0.0)
     pinned = 0
     for i in range(WIDTH):
@@ -127,7 +128,7 @@ def step(y: NDArray[_f4], state: Any, weights: Any, x: NDArray[_f4], c: float, b
     for i in range(WIDTH):
         readout[i] = z[i]
     readout[WIDTH] = commitment
-    affine(state.y[:], weights.W_y[:], readout[:], weights.b_y[:])
+    affine(plain(state.y), plain(weights.W_y), plain(readout), plain(weights.b_y))
     for i in range(OUTPUTS):
         y[i] = state.y[i]
     state.frame += 1

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from echelon_engine._jit import kernel
 from echelon_engine.kernels.dense import affine, clip, finite, padded, panels
+from echelon_engine.simd import plain
 
 LATENT, HIDDEN, SENSOR = 96, 128, 32
 LIMBS, DEVICE = 216, 12
@@ -72,7 +73,7 @@ def step(z: NDArray[_f4], state: Any, weights: Any, e: NDArray[_f4], stop: float
     Iterates until the residual is <= `stop`, at most `weights.iterations` times (stop 0: always as many). Non-finite
     e holds everything and counts in `refused`; a non-finite state restarts from zero and counts in `resets`.
     """
-    if not finite(e[:]):
+    if not finite(plain(e)):
         state.refused += 1
         return
     inner, first, second = state.z, state.first, state.second
@@ -82,13 +83,13 @@ def step(z: NDArray[_f4], state: Any, weights: Any, e: NDArray[_f4], stop: float
     used = 0
     # z <- clip((1 - tau)(z - gamma B(z)) + tau e, -10, 10),  B(z) = W_3 act(W_2 act(W_1 z + b_1) + b_2)
     while used < weights.iterations:
-        affine(first[:], weights.W_1[:], inner[:], weights.b_1[:])
+        affine(plain(first), plain(weights.W_1), plain(inner), plain(weights.b_1))
         for i in range(HIDDEN):
             first[i] = max(first[i], np.float32(0.0)) * half_root
-        affine(second[:], weights.W_2[:], first[:], weights.b_2[:])
+        affine(plain(second), plain(weights.W_2), plain(first), plain(weights.b_2))
         for i in range(HIDDEN):
             second[i] = max(second[i], np.float32(0.0)) * half_root
-        affine(state.operator[:], weights.W_3[:], second[:], state.zero[:])
+        affine(plain(state.operator), plain(weights.W_3), plain(second), plain(state.zero))
         squared = np.float32(0.0)
         for i in range(LATENT):
             # The same as above less z, so that a small step is not the difference of two large numbers.
@@ -129,34 +130,28 @@ def encode(
     A device that is not fresh contributes its last value, faded to 0 over one second; `state.freshness` says how far.
     Non-finite values are held at their last finite ones and count in `refused`.
     """
-    if finite(limbs[:]):
+    if finite(plain(limbs)):
         for i in range(LIMBS):
             state.limbs[i] = limbs[i]
     else:
         state.refused += 1
-    affine(state.code[:], weights.E_body[:], state.limbs[:], state.zero[:])
+    affine(plain(state.code), plain(weights.E_body), plain(state.limbs), plain(state.zero))
     for i in range(SENSOR):
         e[i] = state.code[i]
-    _device(state, 0, left, left_fresh)
-    affine(state.code[:], weights.E_left[:], state.faded[:], state.zero[:])
-    for i in range(SENSOR):
-        e[SENSOR + i] = state.code[i]
-    _device(state, 1, right, right_fresh)
-    affine(state.code[:], weights.E_right[:], state.faded[:], state.zero[:])
-    for i in range(SENSOR):
-        e[2 * SENSOR + i] = state.code[i]
-
-
-@kernel
-def _device(state: Any, hand: int, value: NDArray[_f4], fresh: bool) -> None:
-    if fresh and not finite(value[:]):
-        state.refused += 1
-        fresh = False
-    if fresh:
+    for hand in range(2):
+        value, fresh = (plain(left), left_fresh) if hand == 0 else (plain(right), right_fresh)
+        if fresh and not finite(value):
+            state.refused += 1
+            fresh = False
+        if fresh:
+            for i in range(DEVICE):
+                state.device[hand, i] = value[i]
+            state.freshness[hand] = np.float32(1.0)
+        else:
+            state.freshness[hand] = max(state.freshness[hand] - np.float32(1.0 / FADE_FRAMES), np.float32(0.0))
         for i in range(DEVICE):
-            state.device[hand, i] = value[i]
-        state.freshness[hand] = np.float32(1.0)
-    else:
-        state.freshness[hand] = max(state.freshness[hand] - np.float32(1.0 / FADE_FRAMES), np.float32(0.0))
-    for i in range(DEVICE):
-        state.faded[i] = state.freshness[hand] * state.device[hand, i]
+            state.faded[i] = state.freshness[hand] * state.device[hand, i]
+        encoder = plain(weights.E_left) if hand == 0 else plain(weights.E_right)
+        affine(plain(state.code), encoder, plain(state.faded), plain(state.zero))
+        for i in range(SENSOR):
+            e[SENSOR * (hand + 1) + i] = state.code[i]
