@@ -107,11 +107,10 @@ def note_on(inst: Any, key: int, pitch_midi: float, velocity: float, pan: float)
         return
     chosen = -1
     best = 1e30
-    hz = 440.0 * 2.0 ** ((pitch_midi - 69.0) / 12.0)
     for v in range(VOICES):
         one = inst.voice[v]
         if one.state == SOUNDING and one.gate == 1 and one.key == key:
-            if abs(one.fundamental_hz - hz) < 1e-3 * hz:
+            if abs(one.note.pitch - pitch_midi) < 0.02 and one.note.waiting == 0:
                 chosen = v
                 best = -2.0
             else:
@@ -202,46 +201,6 @@ def _move(inst: Any, frames: int) -> None:
 
 
 @kernel
-def _sound(bus: NDArray[np.float32], inst: Any, one: Any, frames: int) -> None:
-    """Add `frames` samples of one voice to the bus."""
-    lines = inst.lines
-    envelope.render(lines.exciter, one.exciter, frames)
-    envelope.render(lines.amp, one.amp, frames)
-    operators.render(lines.pm, inst.work, one.operators, one.fundamental_hz, inst.rate_hz, frames)
-    voice.vibrate(lines, one, inst.rate_hz, frames)
-    for i in range(frames):
-        lines.octave[i] = inst.octave[i] + inst.sweep[i] * lines.exciter[i] + one.octave
-    svf.render(lines.body, one.filter, lines.octave, inst.damping, inst.drive, inst.table, frames)
-    power = 0.0
-    for i in range(frames):
-        # a bow keeps the gate of the amplitude open
-        lines.body[i] *= LEVEL * (lines.amp[i] + (1.0 - lines.amp[i]) * lines.bowed[i])
-        power += lines.body[i] * lines.body[i]
-    if not power < 1e6:
-        inst.resets += 1
-        one.state = FREE
-        return
-    smooth = 1.0 - math.exp(-1.0 / (0.004 * inst.rate_hz))
-    fade_step = 1.0 / (FADE_SECONDS * inst.rate_hz)
-    for i in range(frames):
-        one.left_now += smooth * (one.left - one.left_now)
-        one.right_now += smooth * (one.right - one.right_now)
-        gain = 1.0
-        if one.state == FADING:
-            one.fade_left -= 1
-            f = max(one.fade_left, 0) * fade_step
-            gain = f * f * (3.0 - 2.0 * f)
-        y = gain * lines.body[i]
-        bus[i, 0] += y * one.left_now
-        bus[i, 1] += y * one.right_now
-    one.heard += 0.3 * (power / frames - one.heard)
-    faded = one.state == FADING and one.fade_left <= 0
-    silent = one.amp.stage == envelope.IDLE or one.heard < SILENT * LEVEL * LEVEL
-    if faded or (one.state == SOUNDING and one.gate == 0 and silent):
-        one.state = FREE
-
-
-@kernel
 def render(bus: NDArray[np.float32], inst: Any) -> None:
     """Write the sum of all voices to `bus`, float32 (n, 2), n <= 64; a mezzo forte voice peaks near -18 dBFS."""
     frames = bus.shape[0]
@@ -250,6 +209,9 @@ def render(bus: NDArray[np.float32], inst: Any) -> None:
         bus[i, 1] = 0.0
     starting = inst.left == inst.frames
     _move(inst, frames)
+    lines = inst.lines
+    smooth = 1.0 - math.exp(-1.0 / (0.004 * inst.rate_hz))
+    fade_step = 1.0 / (FADE_SECONDS * inst.rate_hz)
     for v in range(VOICES):
         one = inst.voice[v]
         if one.state == SOUNDING and starting:
@@ -257,5 +219,42 @@ def render(bus: NDArray[np.float32], inst: Any) -> None:
         if one.state != FADING and one.note.waiting == 1:
             voice.begin(one, inst.values, inst.rate_hz, inst.notes)
             inst.notes += 1
-        if one.state != FREE:
-            _sound(bus, inst, one, frames)
+        if one.state == FREE:
+            continue
+
+        envelope.render(lines.exciter, one.exciter, frames)
+        envelope.render(lines.amp, one.amp, frames)
+        # Chowning's dynamic index: brightness follows the envelope, and how hard the note was struck
+        hard = np.float32(min(0.6 + 0.3 * one.level, 1.0))
+        for i in range(frames):
+            lines.swell[i] = hard * (np.float32(0.35) + np.float32(0.65) * lines.exciter[i])
+        operators.render(lines.pm, inst.work, one.operators, lines.swell, one.fundamental_hz, inst.rate_hz, frames)
+        voice.vibrate(lines, one, inst.rate_hz, frames)
+        for i in range(frames):
+            lines.octave[i] += inst.octave[i] + inst.sweep[i] * lines.exciter[i]
+        svf.render(lines.body, one.filter, lines.octave, inst.damping, inst.drive, inst.table, frames)
+        power = 0.0
+        for i in range(frames):
+            # a bow keeps the gate of the amplitude open
+            lines.body[i] *= LEVEL * (lines.amp[i] + (1.0 - lines.amp[i]) * lines.bowed[i])
+            power += lines.body[i] * lines.body[i]
+        if not power < 1e6:
+            inst.resets += 1
+            one.state = FREE
+            continue
+        for i in range(frames):
+            one.left_now += smooth * (one.left - one.left_now)
+            one.right_now += smooth * (one.right - one.right_now)
+            gain = 1.0
+            if one.state == FADING:
+                one.fade_left -= 1
+                f = max(one.fade_left, 0) * fade_step
+                gain = f * f * (3.0 - 2.0 * f)
+            y = gain * lines.body[i]
+            bus[i, 0] += y * one.left_now
+            bus[i, 1] += y * one.right_now
+        one.heard += 0.3 * (power / frames - one.heard)
+        faded = one.state == FADING and one.fade_left <= 0
+        silent = one.amp.stage == envelope.IDLE or one.heard < SILENT * LEVEL * LEVEL
+        if faded or (one.state == SOUNDING and one.gate == 0 and silent):
+            one.state = FREE

@@ -68,11 +68,18 @@ def clear(ops: Any) -> None:
 
 @kernel
 def render(
-    out: NDArray[np.float32], work: Any, ops: Any, fundamental_hz: float, rate_hz: float, frames: int
+    out: NDArray[np.float32],
+    work: Any,
+    ops: Any,
+    swell: NDArray[np.float32],
+    fundamental_hz: float,
+    rate_hz: float,
+    frames: int,
 ) -> None:
     """Write `frames` <= 64 samples of both pairs to `out` (float32), peak about 1.
 
-    Reads `work.ratio` and `work.index` (rad), one column per sample. Phase modulation after Chowning 1973:
+    Reads `work.ratio` and `work.index` (rad), one column per sample; `swell` float32 0..1 scales the indices.
+    Phase modulation after Chowning 1973:
 
         y = 1/2 sum over pairs (m, c) = (1, 2), (3, 4) of  sin(p_c + I_m sin p_m + I_c sin p_c)
 
@@ -93,7 +100,7 @@ def render(
             f_c = hz * work.ratio[c, i]
             swing = work.index[m, i] * f_m + work.index[c, i] * f_c
             room = (top - f_c - np.float32(3.6) * max(f_m, f_c)) * np.float32(1.0 / 1.5)
-            keep = min(max(room, _ZERO) / (swing + _ONE), _ONE) * _PER_RADIAN
+            keep = min(max(room, _ZERO) / (swing + _ONE), swell[i]) * _PER_RADIAN
             work.depth[m, i] = work.index[m, i] * keep
             work.depth[c, i] = work.index[c, i] * keep
             work.level[pair, i] = np.float32(0.5) * min(max((fade_from - f_c) * fade, _ZERO), _ONE)

@@ -23,8 +23,8 @@ _C9 = np.float32(39.5367060061)
 def sine(turns: Any) -> Any:
     """Return sin(2 pi turns), float32; `turns` float32, any finite value, error below -110 dB for |turns| <= 4.
 
-    A sine is a cosine a quarter turn later, and that is even: the argument folds to a triangle u in -1/4..1/4 turn without
-    a branch; then an odd polynomial is evaluated.
+    A sine is a cosine a quarter turn later, and that is even: the argument folds to a triangle u in -1/4..1/4 turn
+    without a branch; then an odd polynomial is evaluated.
     A pure sine has no partial to fold; what modulates the phase decides the bandwidth (see `operators`).
     """
     t = abs(turns - _QUARTER)

@@ -94,6 +94,7 @@ LINES = np.dtype(
         ("body", *_LINE),
         ("octave", *_LINE),
         ("bowed", *_LINE),
+        ("swell", *_LINE),
     ],
     align=True,
 )
@@ -113,15 +114,15 @@ _POSITION = LANE["body_position"]
 
 @kernel
 def tune(voice: Any, values: Any, rate_hz: float, frames: int) -> None:
-    """Head for the body of the lanes `values` (float32 (32,), physical) within `frames` samples; 0: at once.
+    """Head for the body of the lanes `values` (float32 (32,), physical units) within `frames` samples, 0: at once.
 
-    The first partial decays by 60 dB in 8 s (damping 0) to 0.06 s (damping 1) at middle C, longer below, shorter above.
+    The first partial decays by 60 dB in 12 s (damping 0) to 0.09 s (damping 1) at middle C, as pitch^-1/2.
     Structure below 0.2 is all string, above 0.8 all modal bank, equal power between.
     """
     hz = voice.fundamental_hz
     structure = float(values[_STRUCTURE])
     brightness = float(values[_BRIGHTNESS])
-    t60_s = 8.0 * math.exp(-4.9 * float(values[_DAMPING])) * math.sqrt(REFERENCE_HZ / hz)
+    t60_s = 12.0 * math.exp(-4.9 * float(values[_DAMPING])) * math.sqrt(REFERENCE_HZ / hz)
     modal.tune(voice.modal, voice.shape, hz, structure, t60_s, brightness, rate_hz, frames)
     string.tune(voice.string, hz, t60_s, brightness, rate_hz, frames)
     # very short strings cannot be tuned: the bank takes over
@@ -205,7 +206,7 @@ def begin(voice: Any, values: Any, rate_hz: float, born: int) -> None:
         operators.clear(voice.operators)
         modal.clear(voice.modal)
         string.clear(voice.string)
-        tune(voice, values, rate_hz, 0)
+        tune(voice, values, rate_hz, np.int64(0))  # typed: a literal would compile it all a second time
     v = values
     envelope.start(voice.amp, v[_AMP], v[_AMP + 1], v[_AMP + 2], v[_AMP + 3], rate_hz)
     envelope.start(voice.exciter, v[_EXCITER], v[_EXCITER + 1], v[_EXCITER + 2], v[_EXCITER + 3], rate_hz)
@@ -234,11 +235,12 @@ def head_for_bow(voice: Any, force: float, frames: int) -> None:
 
 @kernel
 def vibrate(lines: Any, voice: Any, rate_hz: float, frames: int) -> None:
-    """Write `frames` samples of the body to `lines.body`, driven by blow, bow and `lines.pm`.
+    """Write `frames` samples of the driven body to `lines.body`, and how far the filter moves to `lines.octave`.
 
-    The bow pushes with a saw-like wave at the pitch plus noise, the operators with what they play; both push less the
-    closer the body comes to the level they aim at (power p against target P: times max(0, 1 - p / P)), as a real bow
-    does. So a body that resonates with them is no louder than one that does not.
+    Blow, bow and `lines.pm` drive it. The bow pushes with a saw-like wave at the pitch plus noise, the operators with
+    what they play, scaled by the square of their envelope. Both push less the closer the body comes to the level they
+    aim at (power p, target P: times max(0, 1 - p / P)), as a real bow does, so a body that resonates with them is no
+    louder than one that does not.
     """
     turn = voice.fundamental_hz / rate_hz
     # a wave of amplitude 1 at resonance raises a mode by rate / 2 per second
@@ -278,11 +280,11 @@ def vibrate(lines: Any, voice: Any, rate_hz: float, frames: int) -> None:
             x += push * aim * room * (0.9 * wave + 0.5 * voice.bow_low)
 
         # the operators, free of a constant
-        pm = float(lines.pm[i]) * float(lines.exciter[i]) * voice.level
+        aim = voice.level * float(lines.exciter[i]) * float(lines.exciter[i])
+        pm = float(lines.pm[i]) * aim
         voice.dc_out = block * (voice.dc_out + pm - voice.dc_in)
         voice.dc_in = pm
-        aim = voice.level + 1e-9
-        room = max(1.0 - voice.power / (0.3 * aim * aim), 0.0)
+        room = max(1.0 - voice.power / (0.3 * aim * aim + 1e-12), 0.0)
         x += push * room * voice.dc_out
 
         ring = float(modal.step(voice.modal, np.float32(x)))
@@ -298,3 +300,4 @@ def vibrate(lines: Any, voice: Any, rate_hz: float, frames: int) -> None:
         voice.power += follow * (y * y - voice.power)
         lines.body[i] = y + 0.35 * voice.dc_out
         lines.bowed[i] = bow
+        lines.octave[i] = voice.octave + 0.8 * (voice.level - 1.0)  # a harder blow opens the filter
