@@ -85,8 +85,6 @@ class Bridges:
                 self._hear(key.data, now_ns)
             self._feed(now_ns)
             self._rings.discard(self._shared["records"])
-            if self._recorder is None:
-                self._rings.discard(self._shared["sound"])
             if now_ns - self._report_ns >= REPORT_NS:
                 self._report_ns = now_ns
                 self._report(now_ns)

@@ -94,6 +94,7 @@ def initial_settings(config: Config) -> Any:
         if row.config:
             section, _, name = row.config.partition(".")
             _store(settings[0], row, getattr(getattr(config, section), name))
+    settings["record"] = config.output.record != ""  # decided at the start, not live
     return settings
 
 
@@ -106,7 +107,9 @@ def apply(settings: Any, key: str, text: str) -> str:
         return _apply_lane(settings, key[len(LANE_PREFIX) :], text)
     row = LIVE.get(key)
     if row is None:
-        raise UsageError(key, "no such live setting", nearest(key, names()) or f"settable are {', '.join(LIVE)}, lane.*")
+        raise UsageError(
+            key, "no such live setting", nearest(key, names()) or f"settable are {', '.join(LIVE)}, lane.*"
+        )
     _store(settings, row, _PARSE[row.kind](row, text))
     return shown(settings, key)
 
