@@ -40,6 +40,24 @@ def cache_root() -> Path:
 CACHE_DIR = cache_root() / source_hash()
 numba.config.CACHE_DIR = str(CACHE_DIR)  # read whenever a function is decorated
 
+
+def _name_records_briefly() -> None:
+    """Make Numba call a record type by a digest of its fields instead of by their full list.
+
+    The name goes into the symbol of every function that takes the record: for the engine's records it has up to 20,000
+    letters, and compiling spends most of its time on them. Equal records still have equal names.
+    """
+    original = numba.types.Record.__init__
+
+    def named(self: Any, fields: Any, size: int, aligned: bool) -> None:
+        original(self, fields, size, aligned)
+        self.name = f"Record{hashlib.sha256(self.name.encode()).hexdigest()[:16]}"
+
+    numba.types.Record.__init__ = named
+
+
+_name_records_briefly()
+
 # Reductions may be reordered into SIMD lanes and products fused; NaN and infinity keep their meaning,
 # because the guards against them must survive the optimiser.
 FAST_MATH = {"reassoc", "contract", "nsz", "arcp"}

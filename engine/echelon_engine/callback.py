@@ -1,11 +1,12 @@
 """What the audio device calls: one block, timed and counted, and the two native shells around it.
 
-`portaudio_callback` is handed to PortAudio as a C function pointer; `null_thread` is the body of a native thread that
+`portaudio_callback` goes to PortAudio as a C function pointer; `null_thread` is the body of a native thread that
 does the same on absolute deadlines where there is no device. Neither ever enters the interpreter.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ PORTAUDIO_SIGNATURE = types.intc(
     types.ulong,  # PaStreamCallbackFlags
     types.voidptr,  # void *userData: the engine record
 )
+THREAD_SIGNATURE = types.voidptr(types.voidptr)
 OUTPUT_UNDERFLOW = 4
 RESYNC_PERIODS = 4  # a clock further off than this is set, not steered
 SKIP_PERIODS = 4  # the null driver drops blocks it is later than this
@@ -76,8 +78,7 @@ def run_block(out: Any, engine: Any, shared: Any, due_ns: int, dac_ns: int, flag
     counters.blocks += 1
 
 
-@callback(PORTAUDIO_SIGNATURE)
-def portaudio_callback(
+def _portaudio_callback(
     _input: Any, output: Any, frame_count: int, time_info: Any, flags: int, user_data: Any
 ) -> int:  # pragma: no cover - runs natively
     """Serve a PaStreamCallback: render the block, never stop the stream."""
@@ -93,8 +94,7 @@ def portaudio_callback(
     return 0
 
 
-@callback(types.voidptr(types.voidptr))
-def null_thread(user_data: Any) -> Any:  # pragma: no cover - runs natively
+def _null_thread(user_data: Any) -> Any:  # pragma: no cover - runs natively
     """Call `run_block` every period until `engine.stop` is set: the device of machines without one."""
     engine = carray(user_data, (1,), ENGINE)[0]
     shared = carray(pointer(engine.shared_address), (1,), SHARED)[0]
@@ -117,3 +117,21 @@ def null_thread(user_data: Any) -> Any:  # pragma: no cover - runs natively
         run_block(out, engine, shared, due_ns, due_ns + period_ns, 0)
         count += 1
     return user_data
+
+
+@cache
+def portaudio_callback() -> Any:
+    """Return the compiled PaStreamCallback; its `.address` goes to PortAudio."""
+    return callback(PORTAUDIO_SIGNATURE)(_portaudio_callback)
+
+
+@cache
+def null_thread() -> Any:
+    """Return the compiled body of the null driver's thread; its `.address` goes to pthread_create."""
+    return callback(THREAD_SIGNATURE)(_null_thread)
+
+
+def compile_shells() -> None:
+    """Compile both shells; the symbols of all units must be known to the linker."""
+    portaudio_callback()
+    null_thread()

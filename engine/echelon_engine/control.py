@@ -1,4 +1,7 @@
-"""One control frame, 60 a second: from the newest body to the instrument's next targets, and the record of it all."""
+"""One control frame, 60 a second, in four steps: hear the body, think, play, and report.
+
+`process` calls them in this order through `units`.
+"""
 
 from __future__ import annotations
 
@@ -32,26 +35,11 @@ FROZEN, HELD, MUTED, PRESENT = 1, 2, 4, 8
 
 
 @kernel
-def control_frame(engine: Any, shared: Any, now_ns: int, samples: int) -> None:
-    """Hear, think, decide: everything up to the targets that the next `samples` samples ramp to.
-
-    `now_ns` is this control frame's time on the engine's clock.
-    """
+def hear(engine: Any, shared: Any, now_ns: int) -> None:
+    """Take settings and commands, and bring the body to `now_ns`: pop what is due, interpolate, derive speeds and x."""
     take(engine.settings, shared.settings)
     settings = engine.settings[0]
     take_commands(engine, shared)
-    hear(engine, shared, settings, now_ns)
-    think(engine)
-    refused = lanes.positions(engine.position[:], engine.last_y[:], engine.y[:], settings)
-    shared.counters.refused_values += refused
-    lanes.values(engine.values[:], engine.position[:], np.int64(settings.snap_ratios))
-    play(engine, settings, samples)
-    report(engine, shared, settings, now_ns)
-
-
-@kernel
-def hear(engine: Any, shared: Any, settings: Any, now_ns: int) -> None:
-    """Bring the body to this control frame's time: pop what is due, interpolate, derive speeds and x."""
     body = engine.motion
     focus = min(max(np.int64(settings.focus), 0), PERFORMERS - 1)
     if focus != engine.performer:
@@ -127,8 +115,11 @@ def think(engine: Any) -> None:
 
 
 @kernel
-def play(engine: Any, settings: Any, samples: int) -> None:
-    """Hand targets and notes to the instrument and the output stage."""
+def play(engine: Any, shared: Any, samples: int) -> None:
+    """Hand targets, reached over the next `samples` samples, and notes to the instrument and the output stage."""
+    settings = engine.settings[0]
+    shared.counters.refused_values += lanes.positions(engine.position[:], engine.last_y[:], engine.y[:], settings)
+    lanes.values(engine.values[:], engine.position[:], np.int64(settings.snap_ratios))
     if settings.panic != engine.panic:
         engine.panic = settings.panic
         instrument.all_off(engine.instrument)
@@ -146,7 +137,14 @@ def play(engine: Any, settings: Any, samples: int) -> None:
     )
     for i in range(players.count):
         event = players.event[i]
-        sound(engine, event.kind, event.key, event.pitch, event.velocity, event.pan)
+        sound(
+            engine,
+            np.int64(event.kind),
+            np.int64(event.key),
+            np.float64(event.pitch),
+            np.float64(event.velocity),
+            np.float64(event.pan),
+        )
     for hand in range(2):
         instrument.bow(engine.instrument, np.int64(notes.BOW_KEY + hand), np.float64(players.bow[hand]))
     output.control(engine.output, engine.values[:], samples)
@@ -162,8 +160,9 @@ def play(engine: Any, settings: Any, samples: int) -> None:
 
 
 @kernel
-def report(engine: Any, shared: Any, settings: Any, now_ns: int) -> None:
+def report(engine: Any, shared: Any, now_ns: int) -> None:
     """Write the control record to the ring and the snapshot."""
+    settings = engine.settings[0]
     record, clock, body = engine.control[0], engine.clock, engine.motion
     record.frame = clock.frame - 1
     record.sample = clock.sample

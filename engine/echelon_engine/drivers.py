@@ -7,6 +7,7 @@ import os
 import sys
 from typing import Any, Protocol
 
+from echelon_engine import units
 from echelon_engine.callback import null_thread, portaudio_callback
 
 
@@ -30,7 +31,9 @@ class PortAudioDriver:
         import sounddevice as sd  # imported late: it starts PortAudio
 
         # _StreamBase is documented for library authors; with wrap_callback=None it takes a C function pointer.
-        self._keep = (engine, portaudio_callback)
+        units.link()
+        native = portaudio_callback()
+        self._keep = (engine, native)
         self._stream = sd._StreamBase(
             kind="output",
             samplerate=rate_hz,
@@ -39,7 +42,7 @@ class PortAudioDriver:
             channels=channels,
             dtype="float32",
             latency="low",
-            callback=sd._ffi.cast("PaStreamCallback*", portaudio_callback.address),
+            callback=sd._ffi.cast("PaStreamCallback*", native.address),
             userdata=sd._ffi.cast("void*", address_of(engine)),
         )
         self.latency_s = float(self._stream.latency)
@@ -65,7 +68,9 @@ class NullDriver:
     latency_s = 0.0
 
     def __init__(self, engine: Any) -> None:
+        units.link()
         self._engine = engine
+        self._native = null_thread()
         self._libc = ctypes.CDLL(None)
         self._thread = ctypes.c_void_p()
         self._running = False
@@ -76,7 +81,7 @@ class NullDriver:
         code = self._libc.pthread_create(
             ctypes.byref(self._thread),
             None,
-            ctypes.c_void_p(null_thread.address),
+            ctypes.c_void_p(self._native.address),
             ctypes.c_void_p(address_of(self._engine)),
         )
         if code != 0:

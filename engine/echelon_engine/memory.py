@@ -83,7 +83,7 @@ SETTINGS = np.dtype(
 COMMAND = np.dtype(
     [("time_ns", np.int64), ("kind", np.int32), ("key", np.int32), ("value", np.float32, (4,))], align=True
 )
-NOTE_ON, NOTE_OFF, RECENTRE = 1, 2, 3
+NOTE_ON, NOTE_OFF = 1, 2
 
 LATENT_STATE_NAMES = (
     "position_x", "position_y", "velocity_x", "velocity_y", "acceleration_x", "acceleration_y",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echelon_engine import rings
+from echelon_engine import rings, units
 from echelon_engine.block import new_shared
 from echelon_engine.clock import NS
 from echelon_engine.memory import CONTROL, LIMB_FRAME
@@ -48,6 +48,7 @@ def render(
     `settings` is a memory.SETTINGS record; `commands` (memory.COMMAND) are notes with their times. `progress` is
     called with the share done, about twenty times.
     """
+    units.link()
     shared = new_shared(rate_hz, block_frames)
     engine = new_engine(shared, settings, weights, rate_hz=rate_hz, block_frames=block_frames)
     samples = round(seconds * rate_hz)

@@ -12,10 +12,12 @@ import numpy as np
 
 from echelon_engine._jit import kernel
 from echelon_engine.clock import begin_control_frame, segment_frames, time_ns
-from echelon_engine.control import control_frame
-from echelon_engine.kernels import instrument, output
+from echelon_engine.native import address_of
 from echelon_engine.rings import push_sound
-from echelon_engine.schedule import start_due
+from echelon_engine.units import external
+
+hear, think, play, report = external("hear"), external("think"), external("play"), external("report")
+start, voices, finish = external("start"), external("voices"), external("finish")
 
 
 @kernel
@@ -26,19 +28,23 @@ def process(out: Any, engine: Any, shared: Any) -> None:
     are zeroed.
     """
     clock = engine.clock
+    here = address_of(engine)
     frames = out.shape[0]
     done = 0
     while done < frames:
         if clock.sample == clock.next_control:
             now_ns = time_ns(clock)
             samples = begin_control_frame(clock, np.float64(engine.settings[0].tempo_bpm))
-            control_frame(engine, shared, now_ns, samples)
-        start_due(engine)
+            hear(here, now_ns, 0)
+            think(here, 0, 0)
+            play(here, samples, 0)
+            report(here, now_ns, 0)
+        if 0 <= engine.next_note <= clock.sample:
+            start(here, 0, 0)
         n = segment_frames(clock, frames - done, engine.next_note)
-        bus = engine.bus[:n]
+        voices(here, n, 0)
+        finish(here, n, 0)
         segment = engine.segment[:n]
-        instrument.render(bus, engine.instrument)
-        output.render(segment, bus, engine.output)
         route(out[done : done + n], segment, engine.settings[0])
         if engine.settings[0].record:
             push_sound(shared.sound, segment)

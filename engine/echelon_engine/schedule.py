@@ -9,7 +9,7 @@ import numpy as np
 from echelon_engine._jit import kernel
 from echelon_engine.clock import NS
 from echelon_engine.kernels import instrument
-from echelon_engine.memory import COMMAND, NOTE_OFF, NOTE_ON, PRODUCERS, RECENTRE
+from echelon_engine.memory import NOTE_OFF, NOTE_ON, PRODUCERS
 from echelon_engine.rings import pop
 
 # A note that waits. `waiting` 0: the slot is free.
@@ -26,44 +26,38 @@ PENDING = np.dtype(
     align=True,
 )
 PENDING_NOTES = 64
-assert COMMAND.names is not None
+LONGEST_WAIT_S = 10
+LOWEST_NOTE, HIGHEST_NOTE = 12.0, 120.0
 
 
 @kernel
 def take_commands(engine: Any, shared: Any) -> None:
-    """Move what the producers asked for into the schedule; a full schedule plays at once rather than lose a note."""
+    """Move what the producers asked for into the schedule; what finds no free slot waits in its ring."""
     clock = engine.clock
+    free = np.int64(0)
     for producer in range(PRODUCERS):
-        while pop(engine.command, shared.commands[producer]):
+        while True:
+            while free < PENDING_NOTES and engine.pending[free].waiting:
+                free += 1
+            if free == PENDING_NOTES or not pop(engine.command, shared.commands[producer]):
+                break
             command = engine.command[0]
             sample = clock.sample
             if command.time_ns > 0:
                 seconds = np.float64(command.time_ns - clock.origin_ns) / NS
                 sample = max(sample, np.int64(seconds * clock.rate_hz + 0.5))
-                sample = min(sample, clock.sample + 10 * clock.rate_hz)
+                sample = min(sample, clock.sample + LONGEST_WAIT_S * clock.rate_hz)
             if command.kind == NOTE_ON or command.kind == NOTE_OFF:
-                add(engine, sample, command)
-            elif command.kind == RECENTRE:
-                engine.recentre = 1
-
-
-@kernel
-def add(engine: Any, sample: int, command: Any) -> None:
-    """Put one note into a free slot, or sound it now when there is none."""
-    for i in range(PENDING_NOTES):
-        slot = engine.pending[i]
-        if slot.waiting == 0:
-            slot.sample = sample
-            slot.key = command.key
-            slot.kind = command.kind
-            slot.pitch = command.value[0]
-            slot.velocity = command.value[1]
-            slot.pan = command.value[2]
-            slot.waiting = 1
-            if engine.next_note < 0 or sample < engine.next_note:
-                engine.next_note = sample
-            return
-    sound(engine, command.kind, command.key, command.value[0], command.value[1], command.value[2])
+                slot = engine.pending[free]
+                slot.sample = sample
+                slot.key = command.key
+                slot.kind = command.kind
+                slot.pitch = command.value[0]
+                slot.velocity = command.value[1]
+                slot.pan = command.value[2]
+                slot.waiting = 1
+                if engine.next_note < 0 or sample < engine.next_note:
+                    engine.next_note = sample
 
 
 @kernel
@@ -73,7 +67,7 @@ def sound(engine: Any, kind: int, key: int, pitch: float, velocity: float, pan: 
         instrument.note_off(engine.instrument, np.int64(key))
     elif np.isfinite(pitch) and np.isfinite(velocity) and np.isfinite(pan) and velocity > 0.0:
         engine.onsets += 1
-        pitch = min(max(np.float64(pitch), 12.0), 120.0)
+        pitch = min(max(np.float64(pitch), LOWEST_NOTE), HIGHEST_NOTE)
         velocity = min(np.float64(velocity), 1.0)
         pan = min(max(np.float64(pan), -1.0), 1.0)
         instrument.note_on(engine.instrument, np.int64(key), pitch, velocity, pan)
@@ -82,8 +76,6 @@ def sound(engine: Any, kind: int, key: int, pitch: float, velocity: float, pan: 
 @kernel
 def start_due(engine: Any) -> None:
     """Start every note whose sample has come, in the order of the slots."""
-    if engine.next_note < 0 or engine.next_note > engine.clock.sample:
-        return
     following = np.int64(-1)
     for i in range(PENDING_NOTES):
         slot = engine.pending[i]
@@ -91,7 +83,7 @@ def start_due(engine: Any) -> None:
             continue
         if slot.sample <= engine.clock.sample:
             slot.waiting = 0
-            sound(engine, slot.kind, slot.key, slot.pitch, slot.velocity, slot.pan)
+            sound(engine, np.int64(slot.kind), slot.key, slot.pitch, slot.velocity, slot.pan)
         elif following < 0 or slot.sample < following:
             following = slot.sample
     engine.next_note = following

@@ -63,7 +63,6 @@ ENGINE = np.dtype(
         ("values", np.float32, (LANES,)),
         ("pending", PENDING, (PENDING_NOTES,)),
         ("next_note", np.int64),  # sample of the earliest pending note, -1 without one
-        ("recentre", np.int64),
         ("panic", np.uint32),
         ("onsets", np.int64),
         # one record of each kind that travels
@@ -119,7 +118,7 @@ def new_engine(
     engine["next_note"] = -1
     engine["clock"]["rate_hz"] = rate_hz
     engine["settings"][0] = settings
-    engine["panic"] = settings["panic"]
+    engine["panic"] = int(settings["panic"])
     engine["gated_weights"] = weights.gated
     engine["coupled_weights"] = weights.coupled
     engine["lim_rps_weights"] = weights.lim_rps

@@ -19,7 +19,7 @@ def weights() -> Weights:
 @pytest.fixture
 def settings() -> np.ndarray:
     """The settings an engine starts with, as a one-element array."""
-    return np.array([initial_settings(Config())])
+    return initial_settings(Config())
 
 
 @pytest.fixture(scope="session")
