@@ -16,6 +16,7 @@ from echelon_engine.parameters import LANE, LANES, PARAMETERS
 
 VOICES = 16
 FADE_SECONDS = 0.004  # of a voice that is taken away
+ROUND_SECONDS = 0.002
 LEVEL = 0.126  # -18 dBFS: one mezzo forte voice
 SILENT = 1e-9  # power below which a released voice is given back, -90 dB
 
@@ -36,6 +37,7 @@ INSTRUMENT = np.dtype(
         ("ramp", np.float64, (RAMPS,)),
         ("ramp_step", np.float64, (RAMPS,)),
         ("ramp_end", np.float64, (RAMPS,)),
+        ("lane", np.float64, (RAMPS,)),  # the ramp with its corners rounded
         ("work", WORK),
         ("lines", LINES),
         ("octave", *_LINE),  # log2 of cutoff / 10 Hz
@@ -62,19 +64,20 @@ def init(inst: Any, rate_hz: float) -> None:
     _aim(inst)
     for k in range(RAMPS):
         inst.ramp[k] = inst.ramp_end[k]
+        inst.lane[k] = inst.ramp_end[k]
         inst.ramp_step[k] = 0.0
     inst.left = 0
 
 
 @kernel
 def _aim(inst: Any) -> None:
-    """Aim the ramps at `values`: log2 of ratios, indices, log2 cutoff / 10 Hz, 1/Q, log2 drive and octaves."""
+    """Aim the ramps at `values`: log2 of ratios, indices, log2 cutoff / 10 Hz, log2 1/Q, log2 drive and octaves."""
     v = inst.values
     for k in range(4):
         inst.ramp_end[k] = math.log2(max(float(v[_RATIO + k]), 1e-3))
         inst.ramp_end[4 + k] = float(v[_INDEX + k])
     inst.ramp_end[8] = math.log2(max(float(v[_FILTER]), 1.0) / svf.LOWEST_HZ)
-    inst.ramp_end[9] = 1.0 / max(float(v[_FILTER + 1]), 0.1)
+    inst.ramp_end[9] = -math.log2(max(float(v[_FILTER + 1]), 0.1))
     inst.ramp_end[10] = max(float(v[_FILTER + 2]), 0.0) / 6.0205999
     inst.ramp_end[11] = float(v[_FILTER + 3])
 
@@ -181,22 +184,29 @@ def active(inst: Any) -> int:
 
 @kernel
 def _move(inst: Any, frames: int) -> None:
-    """Write the moving lanes of the next `frames` samples: `value += step` until the control period is over."""
+    """Write the moving lanes of the next `frames` samples: `value += step` until the control period is over.
+
+    A one-pole of 2 ms rounds the corners of the ramps, which would be heard above 5 kHz on a dark tone.
+    """
+    smooth = 1.0 - math.exp(-1.0 / (ROUND_SECONDS * inst.rate_hz))
     for i in range(frames):
         if inst.left > 0:
             inst.left -= 1
             for k in range(RAMPS):
                 inst.ramp[k] = inst.ramp_end[k] if inst.left == 0 else inst.ramp[k] + inst.ramp_step[k]
+        for k in range(RAMPS):
+            inst.lane[k] += smooth * (inst.ramp[k] - inst.lane[k])
         for k in range(4):
-            inst.work.ratio[k, i] = inst.ramp[k]
-            inst.work.index[k, i] = inst.ramp[4 + k]
-        inst.octave[i] = inst.ramp[8]
-        inst.damping[i] = inst.ramp[9]
-        inst.drive[i] = inst.ramp[10]
-        inst.sweep[i] = inst.ramp[11]
+            inst.work.ratio[k, i] = inst.lane[k]
+            inst.work.index[k, i] = inst.lane[4 + k]
+        inst.octave[i] = inst.lane[8]
+        inst.damping[i] = inst.lane[9]
+        inst.drive[i] = inst.lane[10]
+        inst.sweep[i] = inst.lane[11]
     for i in range(frames):
         for k in range(4):
             inst.work.ratio[k, i] = 2.0 ** float(inst.work.ratio[k, i])
+        inst.damping[i] = 2.0 ** float(inst.damping[i])
         inst.drive[i] = 2.0 ** float(inst.drive[i])
 
 
@@ -225,7 +235,7 @@ def render(bus: NDArray[np.float32], inst: Any) -> None:
         envelope.render(lines.exciter, one.exciter, frames)
         envelope.render(lines.amp, one.amp, frames)
         # Chowning's dynamic index: brightness follows the envelope, and how hard the note was struck
-        hard = np.float32(min(0.6 + 0.3 * one.level, 1.0))
+        hard = np.float32(min(0.3 + 0.6 * one.level, 1.0))
         for i in range(frames):
             lines.swell[i] = hard * (np.float32(0.35) + np.float32(0.65) * lines.exciter[i])
         operators.render(lines.pm, inst.work, one.operators, lines.swell, one.fundamental_hz, inst.rate_hz, frames)
@@ -236,7 +246,7 @@ def render(bus: NDArray[np.float32], inst: Any) -> None:
         power = 0.0
         for i in range(frames):
             # a bow keeps the gate of the amplitude open
-            lines.body[i] *= LEVEL * (lines.amp[i] + (1.0 - lines.amp[i]) * lines.bowed[i])
+            lines.body[i] *= LEVEL * lines.post[i] * (lines.amp[i] + (1.0 - lines.amp[i]) * lines.bowed[i])
             power += lines.body[i] * lines.body[i]
         if not power < 1e6:
             inst.resets += 1

@@ -52,9 +52,10 @@ def render(
     Per sample, float32: `octave` log2(cutoff / 10 Hz), clipped to the table; `damping` 1/Q; `drive` gain >= 1.
     The filter is Simper's linear trapezoidal SVF ("Solving the continuous SVF equations using trapezoidal integration
     and equivalent currents", 2013; Zavalishin, "The Art of VA Filter Design", 2012, ch. 4): stable while modulated at
-    audio rate. Resonance is levelled by Q^-1/2, so a high Q sings without jumping out.
-    The drive is f(x) = x sqrt(1 + k^2) / sqrt(1 + k^2 x^2), k^2 = drive^2 - 1: linear at 0 dB, and an input of 1 stays
-    at 1. It is antialiased by its antiderivative (Parker, Zavalishin, Le Bivic 2016), closed and well-conditioned here:
+    audio rate. Resonance is levelled by (2 / (1 + Q))^1/2, so a high Q sings without jumping out.
+    The drive is f(x) = x sqrt(1 + k^2) / sqrt(1 + k^2 x^2), k^2 = drive - 1: linear at 0 dB, an input of 1 stays at 1,
+    a quiet one gains half the drive in dB. It is antialiased by its antiderivative (Parker, Zavalishin, Le Bivic
+    2016), closed and well-conditioned here:
     (F(x1) - F(x0)) / (x1 - x0) = sqrt(1 + k^2) (x1 + x0) / (S1 + S0), S = sqrt(1 + k^2 x^2).
     """
     band = svf.band
@@ -63,7 +64,7 @@ def render(
     root = svf.root
     for i in range(frames):
         now = float(x[i])
-        k2 = float(drive[i]) * float(drive[i]) - 1.0
+        k2 = float(drive[i]) - 1.0
         s = math.sqrt(1.0 + k2 * now * now)
         driven = math.sqrt(1.0 + k2) * (now + last) / (s + root)
         last = now
@@ -79,7 +80,7 @@ def render(
         v2 = low + g * v1
         band = 2.0 * v1 - band
         low = 2.0 * v2 - low
-        x[i] = v2 * math.sqrt(min(k, 1.0))
+        x[i] = v2 * math.sqrt(2.0 * k / (1.0 + k))
     svf.band = band
     svf.low = low
     svf.last = last

@@ -42,7 +42,7 @@ VOICE = np.dtype(
         ("tuned", np.int64),  # control frame whose body it has
         ("fade_left", np.int64),
         ("fundamental_hz", np.float64),
-        ("loudness", np.float64),  # 1 is mezzo forte
+        ("loudness", np.float64),  # of the body, and once more behind the filter; 1 is mezzo forte
         ("left", np.float64),  # pan gains
         ("right", np.float64),
         ("level", np.float64),  # the same three, smoothed
@@ -95,6 +95,7 @@ LINES = np.dtype(
         ("octave", *_LINE),
         ("bowed", *_LINE),
         ("swell", *_LINE),
+        ("post", *_LINE),
     ],
     align=True,
 )
@@ -117,7 +118,7 @@ def tune(voice: Any, values: Any, rate_hz: float, frames: int) -> None:
     """Head for the body of the lanes `values` (float32 (32,), physical units) within `frames` samples, 0: at once.
 
     The first partial decays by 60 dB in 12 s (damping 0) to 0.09 s (damping 1) at middle C, as pitch^-1/2.
-    Structure below 0.2 is all string, above 0.8 all modal bank, equal power between.
+    Structure below 0.2 is all string, above 0.8 all modal bank.
     """
     hz = voice.fundamental_hz
     structure = float(values[_STRUCTURE])
@@ -156,7 +157,7 @@ def begin(voice: Any, values: Any, rate_hz: float, born: int) -> None:
     voice.key = note.key
     voice.born = born
     voice.gate = 1
-    voice.loudness = (2.0 * velocity) ** 1.3
+    voice.loudness = (2.0 * velocity) ** 0.65
     angle = 0.25 * math.pi * (min(max(note.pan, -1.0), 1.0) + 1.0)
     voice.left = math.cos(angle)
     voice.right = math.sin(angle)
@@ -206,7 +207,8 @@ def begin(voice: Any, values: Any, rate_hz: float, born: int) -> None:
         operators.clear(voice.operators)
         modal.clear(voice.modal)
         string.clear(voice.string)
-        tune(voice, values, rate_hz, np.int64(0))  # typed: a literal would compile it all a second time
+        at_once = np.int64(0)  # typed: a literal would compile it all a second time
+        tune(voice, values, rate_hz, at_once)  # type: ignore[arg-type]
     v = values
     envelope.start(voice.amp, v[_AMP], v[_AMP + 1], v[_AMP + 2], v[_AMP + 3], rate_hz)
     envelope.start(voice.exciter, v[_EXCITER], v[_EXCITER + 1], v[_EXCITER + 2], v[_EXCITER + 3], rate_hz)
@@ -275,7 +277,7 @@ def vibrate(lines: Any, voice: Any, rate_hz: float, frames: int) -> None:
             turned = np.float32(voice.bow_phase)
             wave = sine(turned + bend * sine(turned))
             voice.bow_low += muffle * (noise - voice.bow_low)
-            aim = 1.5 * bow
+            aim = 1.2 * bow
             room = max(1.0 - voice.power / (0.3 * aim * aim), 0.0)
             x += push * aim * room * (0.9 * wave + 0.5 * voice.bow_low)
 
@@ -287,8 +289,9 @@ def vibrate(lines: Any, voice: Any, rate_hz: float, frames: int) -> None:
         room = max(1.0 - voice.power / (0.3 * aim * aim + 1e-12), 0.0)
         x += push * room * voice.dc_out
 
-        ring = float(modal.step(voice.modal, np.float32(x)))
-        swing = string.step(voice.string, x * half_period)
+        # the morph weighs what enters a body and what is heard of it: the shares at the common pitch add up to one
+        ring = float(modal.step(voice.modal, np.float32(x * voice.modal_gain)))
+        swing = string.step(voice.string, x * half_period * voice.string_gain)
         if voice.morph_left > 0:
             voice.morph_left -= 1
             voice.string_gain += voice.string_step
@@ -300,4 +303,5 @@ def vibrate(lines: Any, voice: Any, rate_hz: float, frames: int) -> None:
         voice.power += follow * (y * y - voice.power)
         lines.body[i] = y + 0.35 * voice.dc_out
         lines.bowed[i] = bow
-        lines.octave[i] = voice.octave + 0.8 * (voice.level - 1.0)  # a harder blow opens the filter
+        lines.post[i] = max(voice.level, 1.2 * bow)
+        lines.octave[i] = voice.octave + 1.6 * (voice.level - 1.0)  # a harder blow opens the filter
