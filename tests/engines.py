@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -39,9 +40,15 @@ def alive(pid: int) -> bool:
 
 
 def left_behind(name: str, runtime: Path) -> list[str]:
-    """Return what the engine `name` left: block, lock, socket folder."""
+    """Return what the engine `name` left: block, lock, socket folder, processes (where /proc shows them)."""
     paths = (block.path_of(name), lock.path_of(name), runtime / "echelon")
-    return [str(path) for path in paths if path.exists()]
+    processes: list[str] = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            command = path.read_bytes()
+            if f"\0--name\0{name}\0".encode() in command:
+                processes.append(command.replace(b"\0", b" ").decode())
+    return [*(str(path) for path in paths if path.exists()), *processes]
 
 
 class Engine:

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from echelon_bridges.child import begin, say
+from echelon_bridges.child import begin, is_wanted, say, wait_until_wanted
 from echelon_bridges.devices import Device, find_device, import_sounddevice, quiet_stderr
 from echelon_engine.block import SharedBlock
 from echelon_engine.config import Config
@@ -18,20 +18,30 @@ FIRST_BLOCK_S = 2.0
 WATCH_S = 0.1
 
 
-def load_engine(block: SharedBlock, config: Config) -> Any:
-    """Compile or load the callback, load the weights, and return a ready ENGINE record."""
+def preload(config: Config) -> Any:
+    """Compile or load the callback and the weights, all that takes time; return the weights. Touches nothing shared."""
     from echelon_engine._jit import CACHE_DIR
 
-    if not any(CACHE_DIR.glob("*/*.nbi")):
+    if not any(CACHE_DIR.glob("*/callback*.nbi")):
         say("compiling", what="the callback and its kernels, once for this version: about half a minute")
-    from echelon_engine.rings import newest
-    from echelon_engine.state import new_engine
+    from echelon_engine.block import new_shared
     from echelon_models.weights import load_all
 
-    return new_engine(
-        block.shared,
-        newest(block.shared["settings"]),
-        load_all(config.models),
+    weights = load_all(config.models)
+    if not is_wanted():  # on standby there is time to load what the first engine loads
+        new_engine(config, new_shared(config.audio.rate_hz, config.audio.block), weights)
+    return weights
+
+
+def new_engine(config: Config, shared: Any, weights: Any) -> Any:
+    """Return an ENGINE record on `shared` that starts with its newest settings."""
+    from echelon_engine import state
+    from echelon_engine.rings import newest
+
+    return state.new_engine(
+        shared,
+        newest(shared["settings"]),
+        weights,
         rate_hz=config.audio.rate_hz,
         block_frames=config.audio.block,
         channels=config.audio.channels,
@@ -61,11 +71,14 @@ def play(name: str, config: Config, ended: Any) -> None:
     """Run the engine `name` until `ended` is set."""
     from echelon_engine.drivers import ask_for_priority
 
-    block = SharedBlock.attach(name)
-    device = find_device(config.audio.device)
+    device = find_device(config.audio.device) if is_wanted() else None  # a wrong name is said before compiling
+    weights = preload(config)
+    wait_until_wanted()
+    device = device or find_device(config.audio.device)
     if device.index is None and config.audio.device != "null":
         say("notice", text="no sound card found: playing to the null device; record with --record FILE.wav to listen")
-    engine = load_engine(block, config)
+    block = SharedBlock.attach(name)
+    engine = new_engine(config, block.shared, weights)
     counters = block.shared["counters"]
     counters["thread_id"] = 0
     driver = open_driver(config, device, engine)

@@ -24,6 +24,7 @@ LINE_BYTES = 4096  # a pipe takes a line up to this size whole or not at all
 
 _ended = threading.Event()
 _ready = threading.Event()
+_wanted = threading.Event()
 
 
 def say(event: str, **fields: Any) -> None:
@@ -49,21 +50,34 @@ def begin() -> tuple[Config, threading.Event]:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.set_blocking(1, False)
-    line = bytearray()
-    while not line.endswith(b"\n"):
+    data = bytearray()
+    while b"\n" not in data:
         part = os.read(0, 65536)
         if not part:
             sys.exit(1)
-        line += part
+        data += part
+    line, _, rest = bytes(data).partition(b"\n")
+    if rest:  # "go" came along
+        _wanted.set()
     threading.Thread(target=_watch, name="supervisor-watch", daemon=True).start()
-    return from_json(bytes(line)), _ended
+    return from_json(line), _ended
+
+
+def is_wanted() -> bool:
+    """Return whether "go" was said: from the beginning, unless this process is on standby."""
+    return _wanted.is_set()
+
+
+def wait_until_wanted() -> None:
+    """Wait for the supervisor's "go"."""
+    _wanted.wait()
 
 
 def _watch() -> None:
-    """Wait until the supervisor's end of standard input closes, then leave: by force if the body does not."""
+    """Hear "go"; when the supervisor's end of standard input closes, leave: by force if the body does not."""
     with contextlib.suppress(OSError):
         while os.read(0, 4096):
-            pass
+            _wanted.set()
     _ended.set()
     if _ready.is_set():
         time.sleep(ORPHAN_GRACE_S)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SETTLED_S = 10.0  # alive this long: the next failure counts as the first again
+STANDBY_AFTER_S = 0.5  # ready this long: time to load the one that waits
 STOP_S = 4.0  # SIGTERM to SIGKILL
 LINE_BYTES = 1 << 16
 
@@ -21,20 +22,28 @@ LINE_BYTES = 1 << 16
 class Plan:
     """What to start and how to bring it back: waits before the first, second .. restart in a row, then the last one.
 
-    `gives_up` failures in a row before it was ever ready end the engine; 0 means it is tried for ever.
+    `gives_up` failures in a row before it was ever ready end the engine; 0 means it is tried for ever. With `standby`
+    a second process is loaded beside it and waits, so that a replacement need not load first.
     """
 
     name: str
     command: tuple[str, ...]
     delays_s: tuple[float, ...]
     gives_up: int
+    standby: bool = False
 
 
 def plans(engine: str) -> tuple[Plan, ...]:
     """Return the processes of an engine in starting order; they are stopped in reverse."""
     python = (sys.executable, "-P", "-m")
     return (
-        Plan("audio", (*python, "echelon_bridges.audio_process", "--name", engine), (0.0, 0.25, 0.5, 1.0, 2.0, 4.0), 3),
+        Plan(
+            "audio",
+            (*python, "echelon_bridges.audio_process", "--name", engine),
+            (0.0, 0.25, 0.5, 1.0, 2.0, 4.0),
+            3,
+            True,
+        ),
         Plan("bridges", (*python, "echelon_bridges.bridges_process", "--name", engine), (0.1, 0.5, 1, 2, 4, 8), 0),
     )
 
@@ -62,6 +71,8 @@ class Part:
         self._on_event = on_event
         self._on_start = on_start
         self._interrupt = asyncio.Event()
+        self._spare: asyncio.subprocess.Process | None = None
+        self._preparing: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -106,20 +117,14 @@ class Part:
         """Start it, listen until it ends, return its exit code."""
         self.ready.clear()
         self.last_error = ""
-        self.process = await asyncio.create_subprocess_exec(
-            *self.plan.command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C in the terminal reaches the supervisor alone
-            limit=LINE_BYTES,
-        )
+        spare, self._spare = self._spare, None
+        self.process = spare if spare and spare.returncode is None else await self._spawn()
         self.starts += 1
         if self.stopping:  # asked to stop while it was being started
             self.process.kill()
         self._on_start(self)
         assert self.process.stdin is not None
-        self.process.stdin.write(self._config_line.encode() + b"\n")
+        self.process.stdin.write(b"go\n")
         listeners = [
             asyncio.create_task(self._listen(self.process.stdout, self._heard)),
             asyncio.create_task(self._listen(self.process.stderr, self._complained)),
@@ -132,6 +137,27 @@ class Part:
             task.cancel()
         self.process.stdin.close()
         return code
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        """Start a process that loads itself and waits for "go"."""
+        process = await asyncio.create_subprocess_exec(
+            *self.plan.command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C in the terminal reaches the supervisor alone
+            limit=LINE_BYTES,
+        )
+        assert process.stdin is not None
+        process.stdin.write(self._config_line.encode() + b"\n")
+        return process
+
+    async def _prepare(self) -> None:
+        """Load the process that waits, once the present one has played for a while."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._interrupt.wait(), STANDBY_AFTER_S)
+        if not self.stopping and self._spare is None:
+            self._spare = await self._spawn()
 
     async def _listen(self, stream: asyncio.StreamReader | None, tell: Callable[[str], None]) -> None:
         assert stream is not None
@@ -158,6 +184,8 @@ class Part:
             self.report = {name: value for name, value in event.items() if name != "event"}
             self.was_ready = True
             self.ready.set()
+            if self.plan.standby and (self._preparing is None or self._preparing.done()):
+                self._preparing = asyncio.create_task(self._prepare())
         elif event["event"] == "error":
             self.last_error = "; ".join(str(event[name]) for name in ("text", "remedy") if event.get(name))
         return self._on_event(self, event)
@@ -170,6 +198,11 @@ class Part:
         """Ask it to leave (SIGTERM, then SIGKILL after a while) and wait until it is gone."""
         self.stopping = True
         self._interrupt.set()
+        if self._preparing is not None:
+            await self._preparing
+        if (spare := self._spare) is not None and spare.returncode is None:
+            spare.kill()  # it has begun nothing
+            await spare.wait()
         if (process := self.process) is None or process.returncode is not None:
             return
         self.send(signal.SIGTERM)

@@ -53,7 +53,7 @@ def test_first_command_makes_music(tmp_path: Path) -> None:
 
 
 def test_second_command_finds_the_tests() -> None:
-    """The second command, in this environment, collects this very test."""
+    """The second command, in this environment, collects this very file."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/system/test_readme.py"],
         cwd=ROOT,
@@ -63,4 +63,4 @@ def test_second_command_finds_the_tests() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "test_second_command_finds_the_tests" in done.stdout
+    assert "tests/system/test_readme.py: 3" in done.stdout
