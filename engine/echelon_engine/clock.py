@@ -42,7 +42,7 @@ def control_sample(frame: int, rate_hz: int) -> int:
 @inlined
 def time_ns(clock: Any) -> int:
     """Return the engine time of the next sample, nanoseconds."""
-    return clock.origin_ns + clock.sample * NS // clock.rate_hz
+    return int(clock.origin_ns + clock.sample * NS // clock.rate_hz)
 
 
 @inlined
@@ -53,7 +53,7 @@ def segment_frames(clock: Any, wanted: int, next_note: int) -> int:
     n = min(n, clock.next_control - sample)
     if next_note > sample:
         n = min(n, next_note - sample)
-    return n
+    return int(n)
 
 
 @inlined
@@ -66,4 +66,4 @@ def begin_control_frame(clock: Any, tempo_bpm: float) -> int:
     clock.bar = np.int64(clock.beat / BEATS_PER_BAR)
     clock.frame += 1
     clock.next_control += samples
-    return samples
+    return int(samples)

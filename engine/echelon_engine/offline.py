@@ -78,4 +78,5 @@ def render(
         if progress is not None and start >= next_report:
             progress(start / samples)
             next_report = start + samples // 20
-    return Rendering(sound, records[:taken], shared["counters"])
+    played = records[:taken]
+    return Rendering(sound, played[played["sample"] < samples], shared["counters"])

@@ -54,7 +54,7 @@ def push_sound(ring: Any, sound: Any) -> int:
     written = ring.written[0]
     if written + n - load_acquire(ring.read.ctypes.data) > capacity:
         ring.dropped[0] += n
-        return sound.shape[0]
+        return int(sound.shape[0])
     for i in range(sound.shape[0]):
         slot = (written + np.uint64(i)) & (capacity - np.uint64(1))
         ring.item[slot, 0] = sound[i, 0]

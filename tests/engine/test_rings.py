@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+
 from echelon_engine import rings
 from echelon_engine.block import BlockError, SharedBlock, new_shared, path_of
 from echelon_engine.memory import CONTROL, LIMB_FRAME, SCHEMA, SETTINGS
