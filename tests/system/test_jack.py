@@ -1,0 +1,64 @@
+"""The real command on a real audio server: JACK with its dummy driver."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from engines import Engine, left_behind, wait_for
+
+from echelon_bridges.devices import portaudio_problem
+
+COMPILE_S = 300.0  # the first start of a fresh version compiles
+
+pytestmark = [
+    pytest.mark.realtime,
+    pytest.mark.skipif(shutil.which("jackd") is None, reason="jackd is not installed"),
+    pytest.mark.skipif(bool(portaudio_problem()), reason="PortAudio cannot be used here"),
+]
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """A private JACK server with the dummy driver, 48 kHz and 256 frames."""
+    name = f"echelon-test-{os.getpid()}"
+    monkeypatch.setenv("JACK_DEFAULT_SERVER", name)
+    monkeypatch.setenv("JACK_NO_START_SERVER", "1")
+    monkeypatch.setenv("JACK_NO_AUDIO_RESERVATION", "1")
+    with (tmp_path / "jackd.log").open("wb") as log:
+        command = ["jackd", "-n", name, "-d", "dummy", "-r", "48000", "-p", "256"]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        subprocess.run(["jack_wait", "-s", name, "-w", "-t", "10"], check=True, capture_output=True)
+        yield name
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def test_it_plays_on_jack(server: str, tmp_path: Path) -> None:
+    """On JACK the block count stays within 1 % of the clock, sound comes out, and Ctrl-C leaves nothing."""
+    name = f"jack-{os.getpid()}"
+    command = [sys.executable, "-m", "echelon_bridges.cli", "run", "--name", name, "--device", "system"]
+    ports = ["--set", "ports.mocopi=0", "--set", "ports.vmc=0", "--set", "audio.block=256"]
+    engine = Engine([*command, *ports], name, tmp_path)
+    try:
+        status = engine.ready(COMPILE_S)
+        assert status["device"] == "system"
+        before, began = engine.status()["blocks"], time.monotonic()
+        wait_for(lambda: engine.status()["blocks"] > before + 3 * 48000 / 256, "three seconds of blocks")
+        blocks, seconds = engine.status()["blocks"] - before, time.monotonic() - began
+        assert abs(blocks - seconds * 48000 / 256) <= 0.01 * blocks + 4
+        wait_for(lambda: engine.status()["loudness_db"] > -60.0, "sound")
+        engine.process.send_signal(signal.SIGINT)
+        assert engine.end() == 0
+        assert not left_behind(name, tmp_path)
+    finally:
+        engine.clear()
