@@ -12,7 +12,7 @@ import pytest
 from echelon_engine import wav
 
 ROOT = Path(__file__).resolve().parents[2]
-SETUP = re.compile(r"^    (python3 -m venv \.venv && \.venv/bin/pip install -q -e (\S+)) && (.+)$", re.MULTILINE)
+SETUP = re.compile(r"^    (python3 -m venv \.venv && \.venv/bin/pip install -q --no-compile -e (\S+)) && (.+)$", re.MULTILINE)
 
 
 def commands() -> list[tuple[str, str]]:
