@@ -45,12 +45,12 @@ def run_block(out: Any, engine: Any, shared: Any, due_ns: int, dac_ns: int, flag
     clock = engine.clock
     period_ns = frames * NS // clock.rate_hz
     begin_ns = clock_ns()
+    flush_denormals()  # per thread, and some hosts change threads; 11 ns
     if engine.started == 0:
-        flush_denormals()
         engine.started = 1
         clock.origin_ns = due_ns - clock.sample * NS // clock.rate_hz
-        engine.first_block_ns = due_ns
-        counters.start_ns = due_ns
+        if counters.start_ns == 0:
+            counters.start_ns = due_ns  # once an engine: blocks missed while a process was replaced count as missed
         counters.thread_id = thread_id()
 
     # The sample clock against the system's: steered gently (time constant about 64 blocks), set after a break.
@@ -73,7 +73,7 @@ def run_block(out: Any, engine: Any, shared: Any, due_ns: int, dac_ns: int, flag
     counters.late_blocks += end_ns > due_ns + period_ns
     counters.underruns += (flags & OUTPUT_UNDERFLOW) != 0
     counters.frames += frames
-    counters.expected_blocks = (due_ns - engine.first_block_ns + period_ns // 2) // period_ns + 1
+    counters.expected_blocks = (due_ns - counters.start_ns + period_ns // 2) // period_ns + 1
     counters.last_block_ns = end_ns
     counters.blocks += 1
 

@@ -38,7 +38,6 @@ ENGINE = np.dtype(
         ("stop", np.uint64, (8,)),  # [0] 1 asks the null driver to end
         # the two shells around process()
         ("started", np.int64),
-        ("first_block_ns", np.int64),
         ("block_begin_ns", np.int64),
         ("dac_offset_ns", np.int64),
         # control path
