@@ -126,6 +126,8 @@ CONTROL = np.dtype(
     align=True,
 )
 
+CONTROL_BINS, CONTROL_BIN_NS = 512, 500
+
 # Single writer: the audio callback. Anybody reads; each field is whole by itself.
 COUNTERS = np.dtype(
     [
@@ -146,7 +148,8 @@ COUNTERS = np.dtype(
         ("last_block_ns", np.int64),
         ("thread_id", np.int64),  # 0 until the first block
         ("block_ns_max", np.int64),
-        ("control_ns_max", np.int64),
+        ("control_ns_max", np.int64),  # the longest control frame; measured when live only
+        ("control_histogram", np.int64, (CONTROL_BINS,)),  # control frames by CONTROL_BIN_NS; the last bin is "more"
         ("block_histogram", np.int64, (256,)),  # load of a block in 1/128 of its period; the last bin is "more"
     ],
     align=True,

@@ -1,7 +1,8 @@
 """One block: what happens at a control frame, what happens between two, and in which order.
 
 The same `process` runs under the audio device, the null driver and the offline renderer. It reads and writes the
-shared block through rings alone, and never allocates, locks, waits, raises or looks at a clock.
+shared block through rings alone, and never allocates, locks, waits or raises. It looks at a clock only to time the
+control frame, and only when live.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import numpy as np
 
 from echelon_engine._jit import kernel
 from echelon_engine.clock import begin_control_frame, segment_frames, time_ns
-from echelon_engine.native import address_of
+from echelon_engine.memory import CONTROL_BIN_NS, CONTROL_BINS
+from echelon_engine.native import address_of, clock_ns
 from echelon_engine.rings import push_sound
 from echelon_engine.units import external
 
@@ -33,12 +35,18 @@ def process(out: Any, engine: Any, shared: Any) -> None:
     done = 0
     while done < frames:
         if clock.sample == clock.next_control:
+            begin_ns = clock_ns() if engine.started else np.int64(0)
             now_ns = time_ns(clock)
             samples = begin_control_frame(clock, np.float64(engine.settings[0].tempo_bpm))
             hear(here, now_ns, 0)
             think(here, 0, 0)
             play(here, samples, 0)
             report(here, now_ns, 0)
+            if engine.started:
+                spent_ns = clock_ns() - begin_ns
+                counters = shared.counters
+                counters.control_histogram[min(max(spent_ns // CONTROL_BIN_NS, 0), CONTROL_BINS - 1)] += 1
+                counters.control_ns_max = max(counters.control_ns_max, spent_ns)
         if 0 <= engine.next_note <= clock.sample:
             start(here, 0, 0)
         n = segment_frames(clock, frames - done, engine.next_note)
