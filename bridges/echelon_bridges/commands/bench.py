@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from argparse import REMAINDER, ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from echelon_bridges.commands import _options
@@ -15,7 +15,8 @@ SUITE = Path(__file__).resolve().parents[3] / "benchmarks" / "run.py"
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--json", metavar="FILE", help="also write every figure, with the machine described, as JSON")
-    parser.add_argument("rest", nargs=REMAINDER, metavar="...", help="further options of benchmarks/run.py")
+    parser.add_argument("--quick", action="store_true", help="a few minutes less, rougher tails")
+    parser.add_argument("--only", metavar="NAMES", help="some benchmarks alone: control_frame,block,latency ..")
 
 
 def run(arguments: Namespace) -> int:
@@ -29,4 +30,8 @@ def run(arguments: Namespace) -> int:
     command = [sys.executable, str(SUITE)]
     if arguments.json:
         command += ["--json", str(_options.check_output(arguments.json))]
-    return subprocess.run([*command, *arguments.rest], check=False).returncode
+    if arguments.quick:
+        command += ["--quick"]
+    if arguments.only:
+        command += ["--only", arguments.only]
+    return subprocess.run(command, check=False).returncode

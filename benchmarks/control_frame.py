@@ -1,0 +1,86 @@
+"""The whole control frame (hear, think, play, report: all models, commitment, notes), warm and in the callback.
+
+Warm: a compiled loop runs nothing but control frames, so weights and state stay in the caches. In the callback: timed
+by the product itself while the null driver plays 16 voices, so a rendered block has just emptied the caches. The
+same is measured in an unpaced loop, for more frames than a live run can have.
+
+    python benchmarks/control_frame.py [--seconds 20]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+import numpy as np
+import rig
+from figures import bar, percentile_table, percentiles
+
+from echelon_engine._jit import kernel
+from echelon_engine.clock import begin_control_frame, time_ns
+from echelon_engine.native import address_of, clock_ns, flush_denormals, restore_denormals
+from echelon_engine.process import hear, play, report, think
+from echelon_engine.rings import discard, push
+
+WARM_BAR_US, COLD_BAR_US = 40.0, 120.0
+
+
+@kernel
+def _frames_alone(spent: Any, engine: Any, shared: Any, frames: Any) -> None:
+    before = flush_denormals()
+    here = address_of(engine)
+    for i in range(spent.shape[0]):
+        push(shared.frames[0], frames[i : i + 1])
+        begin_ns = clock_ns()
+        now_ns = time_ns(engine.clock)
+        samples = begin_control_frame(engine.clock, np.float64(engine.settings[0].tempo_bpm))
+        hear(here, now_ns, 0)
+        think(here, 0, 0)
+        play(here, samples, 0)
+        report(here, now_ns, 0)
+        spent[i] = clock_ns() - begin_ns
+        engine.clock.sample = engine.clock.next_control
+        discard(shared.records)
+    restore_denormals(before)
+
+
+def measure(seconds: float = 20.0) -> dict[str, Any]:
+    """Return microseconds a control frame, warm, after rendered blocks and in the live callback, with their bars."""
+    engine, shared = rig.engine_for(512)
+    frames = rig.frames_of_dancer(100.0)
+    spent = np.zeros(len(frames), np.int64)
+    _frames_alone(spent[:1], engine, shared, frames)  # compiles
+    with rig.real_time():
+        _frames_alone(spent[1:], engine, shared, frames[1:])
+    warm = percentiles(spent[300:] / 1e3)
+    looped = rig.control_percentiles(rig.render_timed(512, 3 * seconds)["counters"])
+    live = rig.run_live(512, seconds)
+    inside = rig.control_percentiles(live["counters"])
+    return {
+        "unit": "us a control frame",
+        "figures": {"warm loop": warm, "after rendered blocks, unpaced": looped, "in the live callback": inside},
+        "priority_refused": live["refused"],
+        "bars": [
+            bar("whole control frame, warm, p99", warm["p99"], "us", "<=", WARM_BAR_US),
+            bar(
+                "whole control frame, in the callback after a rendered block, p99",
+                inside["p99"],
+                "us",
+                "<=",
+                COLD_BAR_US,
+            ),
+        ],
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the figures of `measure` for reading."""
+    return percentile_table(result["unit"], result["figures"])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=20.0)
+    found = measure(parser.parse_args().seconds)
+    print(table(found), json.dumps(found["bars"], indent=1), sep="\n")
