@@ -9,6 +9,7 @@ import numpy as np
 from echelon_engine._jit import kernel
 from echelon_engine.clock import NS
 from echelon_engine.kernels import instrument
+from echelon_engine.kernels.finite import finite_number
 from echelon_engine.memory import NOTE_OFF, NOTE_ON, PRODUCERS
 from echelon_engine.rings import pop
 
@@ -65,7 +66,7 @@ def sound(engine: Any, kind: int, key: int, pitch: float, velocity: float, pan: 
     """Start or end a note at the current sample. Values that are not finite are refused."""
     if kind == NOTE_OFF:
         instrument.note_off(engine.instrument, np.int64(key))
-    elif np.isfinite(pitch) and np.isfinite(velocity) and np.isfinite(pan) and velocity > 0.0:
+    elif finite_number(pitch) and finite_number(velocity) and finite_number(pan) and velocity > 0.0:
         engine.onsets += 1
         pitch = min(max(np.float64(pitch), LOWEST_NOTE), HIGHEST_NOTE)
         velocity = min(np.float64(velocity), 1.0)

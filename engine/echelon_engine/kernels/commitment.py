@@ -21,6 +21,7 @@ import numpy as np
 from echelon_engine._jit import kernel
 from echelon_engine.kernels import beat
 from echelon_engine.kernels.beat import BEAT, FLOOR_MPS, ramp
+from echelon_engine.kernels.finite import finite_number
 from echelon_engine.memory import CONTROL_RATE_HZ
 
 SLOW_AVERAGE_S = 2.0  # of c: eight times the 250 ms of a spike, shorter than a phrase
@@ -171,7 +172,7 @@ def step(state: Any, energy_mps: float, measured: bool) -> None:
     """
     energy = state.energy
     if measured:
-        if not (math.isfinite(energy_mps) and energy_mps >= 0.0):
+        if not (finite_number(energy_mps) and energy_mps >= 0.0):
             state.refused += 1
         elif energy_mps > ENERGY_LIMIT_MPS:
             state.glitches += 1

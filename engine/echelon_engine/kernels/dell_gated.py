@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from echelon_engine._jit import kernel
 from echelon_engine.kernels.dense import affine, clip, finite, padded, panels, sigmoid
+from echelon_engine.kernels.finite import finite_number
 from echelon_engine.simd import plain
 
 INPUTS, WIDTH, HIDDEN, OUTPUTS = 6, 128, 256, 32
@@ -73,7 +74,7 @@ def step(y: NDArray[_f4], state: Any, weights: Any, x: NDArray[_f4], c: float, b
     and counts in `refused`; a non-finite state restarts from zero, counts in `resets` and leaves y as it was.
     """
     commitment, pull = np.float32(c), np.float32(bias)
-    if not (finite(plain(x)) and np.isfinite(commitment) and np.isfinite(pull)):
+    if not (finite(plain(x)) and finite_number(commitment) and finite_number(pull)):
         state.refused += 1
         return
     limit = np.float32(LIMIT)

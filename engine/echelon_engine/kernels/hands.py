@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from echelon_engine._jit import kernel
+from echelon_engine.kernels.finite import finite_number
 from echelon_engine.kernels.limb_window import MASK, ORIGIN, WORLD
 from echelon_engine.kernels.motion import NOW, SHORT, SPAN_S, STRIKE_SPAN_S, THEN
 from echelon_engine.kernels.neutral import HEAD, LEFT_HAND, TORSO_7
@@ -93,7 +94,7 @@ def devices_in_hands(motion: Any, devices: Any, velocity_scale: float, now_ns: i
         latent = devices.latent[h]
         finite = True
         for j in range(12):
-            finite = finite and math.isfinite(latent[j])
+            finite = finite and finite_number(latent[j])
         velocity = motion.device_velocity[h]
         velocity[0] *= leak
         velocity[1] *= leak

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_engine._jit import kernel
+from echelon_engine.kernels.finite import finite_number
 from echelon_engine.parameters import LANES, curve_arrays
 
 LOW, HIGH, CURVE = curve_arrays()
@@ -27,12 +28,12 @@ def positions(
     """
     refused = 0
     for lane in range(LANES):
-        if np.isfinite(y[lane]):
+        if finite_number(y[lane]):
             last_y[lane] = y[lane]
         else:
             refused += 1
         target = np.float32(1.0) / (np.float32(1.0) + np.exp(-last_y[lane]))
-        if settings.override_on[lane] and np.isfinite(settings.override[lane]):
+        if settings.override_on[lane] and finite_number(settings.override[lane]):
             target = min(max(settings.override[lane], np.float32(0.0)), np.float32(1.0))
         step = target - position[lane]
         position[lane] += min(max(step, -SLEW), SLEW)

@@ -29,6 +29,7 @@ from echelon_engine._jit import inlined, kernel
 from echelon_engine.kernels import dynamics, periodicity
 from echelon_engine.kernels.dense import finite
 from echelon_engine.kernels.dynamics import DYNAMICS, Z, bend, gram
+from echelon_engine.kernels.finite import finite_number
 from echelon_engine.kernels.periodicity import PERIODICITY
 from echelon_engine.memory import CONTROL_RATE_HZ, LATENT_STATE_NAMES, LIMBS
 
@@ -114,7 +115,7 @@ def _accept_limbs(kept: NDArray[np.float32], given: NDArray[np.float32], limit: 
     good = True
     for i in range(LIMBS):
         x, y, z = given[i, 0], given[i, 1], given[i, 2]
-        if math.isfinite(x) and math.isfinite(y) and math.isfinite(z):
+        if finite_number(x) and finite_number(y) and finite_number(z):
             kept[i, 0] = min(max(x, -bound), bound)
             kept[i, 1] = min(max(y, -bound), bound)
             kept[i, 2] = min(max(z, -bound), bound)
@@ -125,7 +126,7 @@ def _accept_limbs(kept: NDArray[np.float32], given: NDArray[np.float32], limit: 
 
 @inlined
 def _kept(value: float, last: float) -> float:
-    return _within(value, BOUND) if math.isfinite(value) else last
+    return _within(value, BOUND) if finite_number(value) else last
 
 
 @kernel
@@ -234,7 +235,7 @@ def step(
     good &= _accept(state.omega[:], omega, 100.0)
     good &= _accept_limbs(state.position[:], position, 10.0)
     good &= _accept(state.origin[:], origin, 1000.0)
-    good &= math.isfinite(residual) and math.isfinite(energy) and math.isfinite(tempo_bpm) and math.isfinite(phase)
+    good &= finite_number(residual) and finite_number(energy) and finite_number(tempo_bpm) and finite_number(phase)
     state.residual = _kept(residual, state.residual)
     state.energy = _kept(energy, state.energy)
     state.tempo_bpm = _kept(tempo_bpm, state.tempo_bpm)
@@ -307,4 +308,4 @@ def step(
     state.begun = 1
     for i in range(SIZE):
         value = np.float64(latent[i])
-        latent[i] = np.float32(_within(value, BOUND) if math.isfinite(value) else 0.0)
+        latent[i] = np.float32(_within(value, BOUND) if finite_number(value) else 0.0)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from echelon_engine._jit import kernel
 from echelon_engine.kernels.dense import affine, clip, finite, padded, panels
+from echelon_engine.kernels.finite import finite_number
 from echelon_engine.simd import plain
 
 LATENT, HIDDEN, SENSOR = 96, 128, 32
@@ -102,7 +103,7 @@ def step(z: NDArray[_f4], state: Any, weights: Any, e: NDArray[_f4], stop: float
         used += 1
         if residual <= stop:
             break
-    if not np.isfinite(residual):
+    if not finite_number(residual):
         for i in range(LATENT):
             inner[i] = np.float32(0.0)
         state.resets += 1

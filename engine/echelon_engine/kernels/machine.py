@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from echelon_engine._jit import kernel
+from echelon_engine.kernels.finite import finite_number
 from echelon_engine.memory import CONTROL_RATE_HZ
 
 IDLE, WARMUP, ACTIVE, TRANSITIONING = 0, 1, 2, 3
@@ -57,17 +58,17 @@ def step(state: Any, moved: bool, energy: float, c: float, c_slow: float, idle_s
     0..1; `idle_seconds` how long without motion means Idle, default 5. Arguments that are not finite are replaced by
     the last good value and counted. No errors. Source: spec/equilibrium.md, "State machine".
     """
-    if math.isfinite(energy):
+    if finite_number(energy):
         state.energy = energy if moved else 0.0
     else:
         state.refused += 1
         if not moved:
             state.energy = 0.0
-    if math.isfinite(c) and math.isfinite(c_slow):
+    if finite_number(c) and finite_number(c_slow):
         state.excess = c - c_slow
     else:
         state.refused += 1
-    patience = idle_seconds if math.isfinite(idle_seconds) and idle_seconds > 0.0 else 5.0
+    patience = idle_seconds if finite_number(idle_seconds) and idle_seconds > 0.0 else 5.0
 
     state.still = 0 if moved and state.energy >= STILL_MPS else state.still + 1
     now = state.state
