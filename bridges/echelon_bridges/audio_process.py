@@ -20,10 +20,13 @@ WATCH_S = 0.1
 
 def preload(config: Config) -> Any:
     """Compile or load the callback and the weights, all that takes time; return the weights. Touches nothing shared."""
-    from echelon_engine._jit import CACHE_DIR
+    from echelon_engine import units
 
-    if not any(CACHE_DIR.glob("*/callback*.nbi")):
-        say("compiling", what="the callback and its kernels, once for this version: about half a minute")
+    def tell(name: str, number: int, count: int) -> None:
+        what = f"{name} ({number} of {count}), once for this version: about half a minute in all"
+        say("compiling", what=what)
+
+    units.compile_cold(on_progress=tell)
     from echelon_engine.block import new_shared
     from echelon_models.weights import load_all
 

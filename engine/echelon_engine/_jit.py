@@ -6,8 +6,10 @@ lives in a directory named by a hash of every source file of the engine: any edi
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +40,17 @@ def cache_root() -> Path:
 
 
 CACHE_DIR = cache_root() / source_hash()
+CACHES_KEPT = 3  # of the newest versions
 numba.config.CACHE_DIR = str(CACHE_DIR)  # read whenever a function is decorated
+
+
+def forget_old_caches() -> None:
+    """Remove the caches of all versions but this one and the newest others, `CACHES_KEPT` together."""
+    others = [path for path in cache_root().glob("[0-9a-f]" * 16) if path.is_dir() and path != CACHE_DIR]
+    with contextlib.suppress(OSError):  # another process may be removing them, too
+        others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in others[CACHES_KEPT - 1 :]:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _name_records_briefly() -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from echelon_engine.clock import CLOCK, SEGMENT_FRAMES
-from echelon_engine.kernels import instrument, output
 from echelon_engine.kernels.commitment import COMMITMENT
 from echelon_engine.kernels.dell_coupled import STATE as COUPLED_STATE
 from echelon_engine.kernels.dell_coupled import WEIGHTS as COUPLED_WEIGHTS
@@ -110,6 +109,8 @@ def new_engine(
     `settings` is a memory.SETTINGS record; live ones replace it as they arrive in `shared`. The caller keeps both
     records alive while anything calls `process`.
     """
+    from echelon_engine import units  # they need ENGINE
+
     engine = aligned_zeros(ENGINE)[0]
     engine["shared_address"] = shared.__array_interface__["data"][0]
     engine["channels"] = channels
@@ -122,6 +123,5 @@ def new_engine(
     engine["coupled_weights"] = weights.coupled
     engine["lim_rps_weights"] = weights.lim_rps
     engine["position"] = 0.5
-    instrument.init(engine["instrument"], float(rate_hz))
-    output.init(engine["output"], float(rate_hz))
+    units.compiled("prepare").ctypes(engine.__array_interface__["data"][0], rate_hz, 0)
     return engine

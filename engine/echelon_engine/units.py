@@ -1,25 +1,29 @@
 """The parts of `process` that are compiled apart, as C functions that it calls by symbol.
 
-Each unit is compiled once, in its own time: a cold start compiles them side by side in several processes
-(`python -m echelon_engine.units NAME` does one), and none is optimised again inside its callers.
+Each unit is compiled once, and none again inside its callers: `compile_cold` lets several processes (unit_compiler.py)
+do it side by side. Whoever calls `process` calls `link` first, which does that where it has not been done.
 """
 
 from __future__ import annotations
 
-import gc
 import importlib
+import os
+import queue
 import subprocess
 import sys
-import time
+import tempfile
+import threading
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 from numba import carray, types
 
-from echelon_engine._jit import CACHE_DIR, callback
+from echelon_engine._jit import CACHE_DIR, callback, forget_old_caches
 from echelon_engine.control import hear, play, report, think
+from echelon_engine.errors import UserError
 from echelon_engine.kernels import instrument, output
 from echelon_engine.memory import SHARED
 from echelon_engine.native import pointer
@@ -63,6 +67,12 @@ def _finish(engine_data: Any, frames: int, _unused: int) -> None:
     output.render(engine.segment[:frames], engine.bus[:frames], engine.output)
 
 
+def _prepare(engine_data: Any, rate_hz: int, _unused: int) -> None:
+    engine = carray(engine_data, (1,), ENGINE)[0]
+    instrument.init(engine.instrument, np.float64(rate_hz))
+    output.init(engine.output, np.float64(rate_hz))
+
+
 UNITS: dict[str, Callable[..., None]] = {
     "hear": _hear,
     "think": _think,
@@ -71,18 +81,23 @@ UNITS: dict[str, Callable[..., None]] = {
     "report": _report,
     "voices": _voices,
     "finish": _finish,
+    "prepare": _prepare,
 }
 
 
-# What one process of a cold start compiles, the longest first; units that share kernels go together.
-JOBS: tuple[tuple[str, ...], ...] = (
-    ("think",),
-    ("voices",),
-    ("hear",),
-    ("play", "start"),
-    ("finish",),
-    ("report", "shells"),
-)
+# Everything to compile, the longest first, and the function whose presence in the cache says that it is there.
+JOBS: dict[str, str] = {
+    "think": "units._think",
+    "hear": "units._hear",
+    "voices": "units._voices",
+    "play": "units._play",
+    "finish": "units._finish",
+    "shells": "callback._null_thread",
+    "report": "units._report",
+    "prepare": "units._prepare",
+    "start": "units._start",
+}
+Progress = Callable[[str, int, int], None]
 
 
 @cache
@@ -97,7 +112,8 @@ def symbol(name: str) -> str:
 
 
 def link() -> None:
-    """Bind every unit's symbol to its code. Whatever calls `process` does this first."""
+    """Bind every unit's symbol to its code, compiled now if need be. Whatever calls `process` does this first."""
+    compile_cold()
     for name in UNITS:
         llvm.add_symbol(symbol(name), compiled(name).address)
 
@@ -107,29 +123,13 @@ def external(name: str) -> Any:
     return types.ExternalFunction(symbol(name), SIGNATURE)
 
 
-def is_cold() -> bool:
-    """Return whether this version has never been compiled on this machine."""
-    return not any(CACHE_DIR.glob("*/callback._portaudio_callback-*.nbc"))
+def missing() -> list[str]:
+    """Return the jobs that this version has never done on this machine, the longest first."""
+    return [name for name, function in JOBS.items() if not any(CACHE_DIR.glob(f"*/{function}-*.nbc"))]
 
 
-def compile_cold(jobs: int) -> None:
-    """Compile everything in up to `jobs` processes at a time; does nothing where the cache is there."""
-    if not is_cold():
-        return
-    waiting, running = list(JOBS), list[subprocess.Popen[bytes]]()
-    while waiting or running:
-        while waiting and len(running) < jobs:
-            command = [sys.executable, "-P", "-m", "echelon_engine.units", *waiting.pop(0)]
-            running.append(subprocess.Popen(command))
-        finished = next((child for child in running if child.poll() is not None), None)
-        if finished is None:
-            time.sleep(0.05)
-        else:
-            running.remove(finished)
-
-
-def _compile(name: str) -> None:
-    """Compile one unit, or the shells: those only need to know that the units' symbols will exist."""
+def compile_here(name: str) -> None:
+    """Compile one job in this process: a unit, or the shells, for which the units' symbols only need to exist."""
     if name != "shells":
         compiled(name)
         return
@@ -138,7 +138,71 @@ def _compile(name: str) -> None:
     importlib.import_module("echelon_engine.callback").compile_shells()
 
 
+def compile_cold(jobs: int | None = None, on_progress: Progress | None = None) -> None:
+    """Compile what is missing in `jobs` processes at a time (default: one a core); at once when nothing is.
+
+    `on_progress` gets the job's name, its number from 1 and how many there are, as each begins. Raises `UserError`
+    with what Numba said when a job fails. Where the cache cannot be written it does nothing: the caller compiles.
+    """
+    waiting = missing()
+    if not waiting:
+        return
+    try:
+        CACHE_DIR.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=CACHE_DIR).close()
+    except OSError:
+        return
+    todo: queue.SimpleQueue[str] = queue.SimpleQueue()
+    told: queue.SimpleQueue[tuple[str, str | None]] = queue.SimpleQueue()
+    for name in waiting:
+        todo.put(name)
+    workers = min(jobs or os.cpu_count() or 1, len(waiting))
+    for _ in range(workers):
+        threading.Thread(target=_work, args=(todo, told), name="compile", daemon=True).start()
+    begun = 0
+    while workers:
+        name, failure = told.get()
+        if failure is not None:
+            raise UserError(f"compiling {name}", failure, "see `echelon-engine doctor`")
+        if not name:
+            workers -= 1
+            continue
+        begun += 1
+        if on_progress is not None:
+            on_progress(name, begun, len(waiting))
+    forget_old_caches()
+
+
+def _work(todo: queue.SimpleQueue[str], told: queue.SimpleQueue[tuple[str, str | None]]) -> None:
+    """Do jobs until none is left; tell each one's name as it begins, what went wrong if it fails, and "" at the end.
+
+    The process that serves the thread ends with its standard input: also when this one is killed.
+    """
+    python = [sys.executable, "-P", "-m"]
+    quiet: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*python, "echelon_engine.unit_compiler"], stderr=subprocess.DEVNULL, **quiet) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        while True:
+            try:
+                name = todo.get_nowait()
+            except queue.Empty:
+                break
+            told.put((name, None))
+            try:
+                worker.stdin.write(f"{name}\n")
+                worker.stdin.flush()
+                done = worker.stdout.readline()
+            except OSError:
+                done = ""
+            if not done:  # another Numba, perhaps: the plain way takes twice as long
+                plain = subprocess.run([*python, "echelon_engine.units", name], capture_output=True, text=True)
+                if plain.returncode != 0:
+                    said = plain.stderr.strip() or f"the compiler ended with code {plain.returncode}"
+                    told.put((name, said.splitlines()[-1]))
+                    return
+    told.put(("", None))
+
+
 if __name__ == "__main__":
-    gc.disable()  # nothing is freed before the end, and collecting takes a tenth of the time
-    for job in sys.argv[1:]:
-        _compile(job)
+    compile_here(sys.argv[1])

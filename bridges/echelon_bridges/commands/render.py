@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -60,12 +61,13 @@ def run(arguments: Namespace) -> int:
 
     import numpy as np
 
-    from echelon_engine import live
+    from echelon_engine import live, units
     from echelon_engine.offline import render
     from echelon_engine.wav import WavWriter
     from echelon_models.weights import load_all
 
     weights = load_all(config.models)
+    units.compile_cold(on_progress=_tell_compiling)
     began = time.perf_counter()
     result = render(
         frames,
@@ -84,6 +86,11 @@ def run(arguments: Namespace) -> int:
     level = f"{20 * np.log10(peak):.1f} dBFS" if peak > 0 else "silence"
     print(f"{target}: {seconds:.2f} s, peak {level}, {seconds / took:.0f} times faster than real time")
     return 0
+
+
+def _tell_compiling(name: str, number: int, count: int) -> None:
+    """Say on standard error what is compiled, once for each version."""
+    print(f"compiling {name} ({number} of {count})", file=sys.stderr, flush=True)
 
 
 def _motion(config: Config, name: str, seconds: float | None, hold_s: float) -> tuple[Any, float]:
