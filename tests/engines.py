@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,15 @@ from echelon_bridges import control, lock
 from echelon_engine import block
 from echelon_engine.errors import UserError
 
-PATIENCE_S = 60.0  # the machine may be busy, and a cold start compiles; nothing here measures speed
+PATIENCE_S = 60.0  # the machine may be busy; nothing here measures speed
+COMPILE_S = 300.0  # the first start of a fresh version compiles
+
+
+def free_port() -> int:
+    """Return a UDP port that nobody uses now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:

@@ -12,11 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engines import Engine, left_behind, wait_for
+from engines import COMPILE_S, Engine, left_behind, wait_for
 
 from echelon_bridges.devices import portaudio_problem
-
-COMPILE_S = 300.0  # the first start of a fresh version compiles
 
 pytestmark = [
     pytest.mark.realtime,

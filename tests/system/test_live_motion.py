@@ -12,21 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engines import Engine, wait_for
+from engines import COMPILE_S, Engine, free_port, wait_for
 from paths import MOTION, needs_shared
 
 from echelon_bridges.motion.dancer import Dancer
 from echelon_bridges.protocol import captures, mocopi, vmc
 
 pytestmark = pytest.mark.realtime
-COMPILE_S = 300.0  # the first start of a fresh version compiles
-
-
-def free_port() -> int:
-    """Return a UDP port that nobody uses now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Stage:

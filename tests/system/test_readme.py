@@ -12,13 +12,15 @@ import pytest
 from echelon_engine import wav
 
 ROOT = Path(__file__).resolve().parents[2]
-SETUP = re.compile(r"^    (python3 -m venv \.venv && \.venv/bin/pip install -q --no-compile -e (\S+)) && (.+)$", re.MULTILINE)
+SETUP = re.compile(
+    r"^    (python3 -m venv \.venv && \.venv/bin/pip install -q --no-compile -e (\S+)) && (.+)$", re.MULTILINE
+)
 
 
 def commands() -> list[tuple[str, str]]:
     """Return (what pip installs, the command after it) of the README's one-line commands, in order."""
     found = SETUP.findall((ROOT / "README.md").read_text("utf-8"))
-    return [(target.strip("'"), command) for _, target, command in found]
+    return [(target.strip("'"), command) for target, command in found]
 
 
 def test_there_are_exactly_two_and_they_do_all_their_set_up() -> None:

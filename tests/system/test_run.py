@@ -11,23 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engines import Engine, alive, left_behind, wait_for
+from engines import COMPILE_S, Engine, alive, free_port, left_behind, wait_for
 
 from echelon_bridges import lock
 from echelon_engine import block, wav
 
 pytestmark = pytest.mark.realtime
 COMMAND = (sys.executable, "-m", "echelon_bridges.cli")
-COMPILE_S = 300.0  # the first start of a fresh version compiles
 
 Start = Callable[..., Engine]
-
-
-def free_port() -> int:
-    """Return a UDP port that nobody uses now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def catches(pid: int, number: signal.Signals) -> bool:
