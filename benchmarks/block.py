@@ -26,7 +26,7 @@ def measure(seconds: float = 20.0) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     fewest = rig.VOICES
     for block in BLOCKS:
-        run = rig.render_timed(block, seconds / 2, RATE_HZ)
+        run = rig.render_timed(block, max(seconds / 2, 2.0), RATE_HZ)
         warm = run["spent_ns"][len(run["spent_ns"]) // 10 :]
         figures[f"loop, {block} frames"] = percentiles(warm * RATE_HZ / block / 1e7)
         fewest = min(fewest, run["voices"])

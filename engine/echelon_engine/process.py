@@ -34,7 +34,7 @@ def process(out: Any, engine: Any, shared: Any) -> None:
     frames = out.shape[0]
     done = 0
     while done < frames:
-        if clock.sample == clock.next_control:
+        if clock.sample == clock.next_control or (done == 0 and hurried(engine, frames)):
             begin_ns = clock_ns() if engine.started else np.int64(0)
             now_ns = time_ns(clock)
             samples = begin_control_frame(clock, np.float64(engine.settings[0].tempo_bpm))
@@ -58,6 +58,18 @@ def process(out: Any, engine: Any, shared: Any) -> None:
             push_sound(shared.sound, segment)
         clock.sample += n
         done += n
+
+
+@kernel
+def hurried(engine: Any, frames: int) -> bool:
+    """Return whether a control frame due within the next `frames` samples is taken at their first one.
+
+    Live and in low latency only: motion that is known when a block begins need not wait for its place in the block,
+    5 ms on average at 512 frames. Everywhere else control frames keep their sample, whatever the block.
+    """
+    clock = engine.clock
+    hurry = engine.started != 0 and engine.settings[0].low_latency != 0
+    return hurry and clock.next_control < clock.sample + frames
 
 
 @kernel
