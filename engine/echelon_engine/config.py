@@ -134,7 +134,7 @@ class Models(Struct, frozen=True, kw_only=True):
 class Output(Struct, frozen=True, kw_only=True):
     """How loud, and what is kept."""
 
-    master_db: Annotated[float, Meta(ge=-80.0, le=6.0, description="master volume in dB")] = -6.0
+    master_db: Annotated[float, Meta(ge=-80.0, le=6.0, description="master volume in dB")] = 0.0
     record: Annotated[str, _about("WAV file that gets what is heard; empty: none")] = ""
     record_format: Annotated[Literal["float32", "pcm24"], _about("sample format of the recording")] = "float32"
 

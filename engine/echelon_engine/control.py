@@ -147,6 +147,7 @@ def play(engine: Any, shared: Any, samples: int) -> None:
         )
     for hand in range(2):
         instrument.bow(engine.instrument, np.int64(notes.BOW_KEY + hand), np.float64(players.bow[hand]))
+    engine.output.dynamics = notes.loudness(players)
     output.control(engine.output, engine.values[:], samples)
     output.set_master(
         engine.output,

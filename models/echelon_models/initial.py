@@ -31,9 +31,9 @@ REST: dict[str, float] = {
     "amp_attack": 0.006, "amp_decay": 0.6, "amp_sustain": 0.55, "amp_release": 0.9,
     "exciter_attack": 0.003, "exciter_decay": 0.25, "exciter_sustain": 0.3, "exciter_release": 0.35,
     "filter_cutoff": 1900.0, "filter_q": 0.8, "filter_drive": 3.0, "filter_envelope": 1.0,
-    "body_structure": 0.15, "body_brightness": 0.45, "body_damping": 0.3, "body_position": 0.22,
+    "body_structure": 0.15, "body_brightness": 0.5, "body_damping": 0.3, "body_position": 0.22,
     "reverb_size": 0.55, "reverb_decay": 2.4, "reverb_predelay": 18.0, "reverb_mix": 0.25,
-    "gain": -6.0, "pan": 0.0, "width": 0.6, "ceiling": -1.0,
+    "gain": -5.0, "pan": 0.0, "width": 0.6, "ceiling": -1.0,
 }  # fmt: skip
 
 # Channels of z. Fast: the motion of this frame. Slow: the same over 400 ms, behind a gate that leans to the slow net.
@@ -51,7 +51,7 @@ READOUT: dict[str, dict[int, float]] = {
     "index_2": {ACTIVITY: 0.9, SLOW_COMMITMENT: 0.5, RIGHT_UP: 0.2},
     "index_3": {ACTIVITY: 0.9, SLOW_COMMITMENT: 0.4, LEFT_UP: 0.2},
     "index_4": {ACTIVITY: 0.9, SLOW_COMMITMENT: 0.6, LEFT_SPEED: 0.2},
-    "amp_attack": {ACTIVITY: -0.7, SLOW_ACTIVITY: -0.3},
+    "amp_attack": {ACTIVITY: -0.4, SLOW_ACTIVITY: -0.2},
     "amp_decay": {SLOW_LEAN_FORWARD: 0.4, ACTIVITY: -0.3},
     "amp_sustain": {SLOW_COMMITMENT: 0.8, SLOW_ACTIVITY: 0.5},
     "amp_release": {SLOW_LEAN_FORWARD: 0.5, SLOW_ACTIVITY: -0.4},
@@ -74,7 +74,7 @@ READOUT: dict[str, dict[int, float]] = {
     "reverb_decay": {SLOW_LEAN_FORWARD: 0.8, SLOW_ACTIVITY: -0.3},
     "reverb_predelay": {SLOW_LEAN_FORWARD: 0.5},
     "reverb_mix": {SLOW_LEAN_FORWARD: 0.8, SLOW_ACTIVITY: -0.4},
-    "gain": {ACTIVITY: 1.1, SLOW_COMMITMENT: 0.6},
+    "gain": {ACTIVITY: 0.8, SLOW_COMMITMENT: 0.5},
     "pan": {LEAN_LEFT: -0.5, SLOW_LEAN_LEFT: -1.1},
     "width": {SLOW_ACTIVITY: 0.7, SLOW_COMMITMENT: 0.4},
 }  # fmt: skip

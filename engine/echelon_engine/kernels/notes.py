@@ -4,6 +4,10 @@ Latency. A strike is the peak of a hand's speed, known at its first falling samp
 control frame. Nothing waits for that: `bow` and `drive` rise in the very control frame in which motion begins, and the
 parameters with them. Strikes are judged on world speed (spec/motion.md), so a turn of the whole body can strike too.
 
+Registers: the right hand plays an octave above the left. A hand that strikes again at one height turns around it
+(TURN). The left bow is the bass, on roots and fifths an octave down; the right bow sings under its own strikes. A bow
+moves with every third string struck, so that what is held changes with the rhythm, or after a hand that stays away.
+
 Keys: hand h strikes on 8 h .. 8 h + 7 in turn; its bow is BOW_KEY + h. The bow starts and moves with NOTE_OFF/NOTE_ON.
 """
 
@@ -21,7 +25,10 @@ EVENTS = 16
 STRINGS = 8  # strikes of one hand that may sound at once
 BOW_KEY = 2 * STRINGS
 OCTAVES = 2  # from the waist to overhead
-BOW_TRANSPOSE = -12
+HIGHER = 12  # semitones that the right hand plays above the left
+BOW_BELOW = 12  # and a bow below the strikes of its hand
+FIFTH = 7
+TURN = np.array([0, 2, 1, 3], np.int64)  # degrees over its height that a hand plays when it strikes there again
 
 SOFTEST = 0.25  # of velocity_scale: no peak below it is a strike
 RELATIVE = 0.55  # of the hand's usual peak: what is small beside it does not strike
@@ -37,10 +44,12 @@ FLOW_ATTACK_S, FLOW_RELEASE_S = 0.02, 0.12
 BOW_START, BOW_STOP = 0.18, 0.08  # of velocity_scale, smoothed hand speed
 BOW_SETTLE_S = 0.15  # sustained: above BOW_START this long
 BOW_REST_S = 0.3  # still: below BOW_STOP this long
-BOW_MOVE_S = 0.6  # the hand stays two degrees away this long: the bow follows
+BOW_MOVE_S = 0.9  # the hand stays two degrees away this long: the bow follows
+BOW_GROUP = 3  # it also moves with a strike: of STRINGS = 8, those in the rhythm 3 + 3 + 2
 UNISON_S = 0.12  # both hands on one degree within this: one note
-DRIVE_ATTACK_S, DRIVE_RELEASE_S = 0.04, 0.2
-DRIVE_SLOPE = 1.6  # drive = 1 - exp(-slope energy / velocity_scale)
+DRIVE_ATTACK_S, DRIVE_RELEASE_S = 0.04, 0.12
+DRIVE_SLOPE = 1.3  # drive = 1 - exp(-slope energy / velocity_scale)
+STILL = 0.1  # of full amplitude: how far a still body holds the sound down
 
 EVENT = np.dtype(
     [
@@ -57,7 +66,7 @@ NOTES = np.dtype(
         ("count", np.int64),  # events of this control frame
         ("event", EVENT, (EVENTS,)),
         ("bow", np.float32, (2,)),  # force 0..1 of key BOW_KEY + h
-        ("drive", np.float64),  # 0..1, a level that follows energy: 40 ms up, 200 ms down
+        ("drive", np.float64),  # 0..1, a level that follows energy: 40 ms up, 120 ms down
         ("strikes", np.int64),  # since the start
         ("ladder", np.int64, (12 * OCTAVES + 1,)),  # semitones of the degrees
         ("peak", np.float64, (2,)),  # of the rise now going on
@@ -69,6 +78,7 @@ NOTES = np.dtype(
         ("since_s", np.float64, (2,)),  # time since the last strike's note
         ("degree", np.int64, (2,)),
         ("struck_degree", np.int64, (2,)),
+        ("turn", np.int64, (2,)),  # place in TURN
         ("string", np.int64, (2,)),
         ("gate_s", np.float64, (2 * STRINGS,)),  # until the note is let go; 0: not sounding
         ("flow", np.float64, (2,)),
@@ -76,6 +86,7 @@ NOTES = np.dtype(
         ("settle_s", np.float64, (2,)),
         ("away_s", np.float64, (2,)),
         ("bow_degree", np.int64, (2,)),
+        ("bow_aim", np.int64, (2,)),  # degree to which it is to move
     ],
     align=True,
 )
@@ -113,6 +124,20 @@ def fill_ladder(notes: Any, scale: int) -> int:
 
 
 @inlined
+def loudness(notes: Any) -> float:
+    """Return the amplitude that the body's energy gives the whole sound, STILL .. 1: linear in `drive`."""
+    return STILL + (1.0 - STILL) * float(notes.drive)
+
+
+@inlined
+def _bass(semitone: int, scale: int) -> int:
+    """Return the root or the fifth (where the scale has one) near a degree's semitone."""
+    tone = semitone % 12
+    near = 12 if tone > 9 else FIFTH if tone > 3 and (scale >> FIFTH) & 1 else 0
+    return semitone - tone + near
+
+
+@inlined
 def _struck(notes: Any, h: int, speed: float, scale: float, dt: float) -> float:
     """Return the speed of a strike that hand `h` completed in this frame, or 0."""
     notes.rest_s[h] = max(notes.rest_s[h] - dt, 0.0)
@@ -142,8 +167,8 @@ def _struck(notes: Any, h: int, speed: float, scale: float, dt: float) -> float:
 
 
 @inlined
-def _bow(notes: Any, motion: Any, h: int, root_note: int, unit: float, dt: float) -> None:
-    """Start, move, press and stop the bow of hand `h` by its smoothed speed."""
+def _bow(notes: Any, motion: Any, h: int, top: int, root_note: int, scale: int, unit: float, dt: float) -> None:
+    """Start, move, press and stop the bow of hand `h` by its smoothed speed: left the bass, right any degree."""
     speed = float(motion.hand_speed[h]) * motion.hand_valid[h]
     flow = _toward(notes.flow[h], speed, FLOW_ATTACK_S if speed > notes.flow[h] else FLOW_RELEASE_S, dt)
     notes.flow[h] = flow
@@ -154,16 +179,20 @@ def _bow(notes: Any, motion: Any, h: int, root_note: int, unit: float, dt: float
     change = flow < BOW_STOP if bowing else flow > BOW_START
     notes.settle_s[h] = notes.settle_s[h] + dt if change else 0.0
     notes.away_s[h] = notes.away_s[h] + dt if abs(degree - notes.bow_degree[h]) >= 2 else 0.0
-    if bowing and (notes.settle_s[h] > BOW_REST_S or notes.away_s[h] > BOW_MOVE_S):
+    rests = bowing and notes.settle_s[h] > BOW_REST_S
+    if notes.away_s[h] > BOW_MOVE_S or rests or (not bowing and not change):
+        notes.bow_aim[h] = degree
+    if bowing and (rests or notes.bow_aim[h] != notes.bow_degree[h]):
         _emit(notes, BOW_KEY + h, 0.0, 0.0, 0.0)
         notes.bowing[h] = 0
         notes.settle_s[h] = 0.0 if change else BOW_SETTLE_S
     elif not bowing and notes.settle_s[h] > BOW_SETTLE_S:
-        pitch = root_note + notes.ladder[degree] + BOW_TRANSPOSE
+        semitone = notes.ladder[min(notes.bow_aim[h], top)]
+        pitch = root_note - BOW_BELOW + (_bass(semitone, scale) if h == 0 else semitone + HIGHER)
         _emit(notes, BOW_KEY + h, float(pitch), 0.01 + 0.3 * force, -0.6 * motion.hand_side[h])
         notes.bowing[h] = 1
         notes.settle_s[h] = 0.0
-        notes.bow_degree[h] = degree
+        notes.bow_degree[h] = notes.bow_aim[h]
     notes.bow[h] = force * notes.bowing[h]
 
 
@@ -187,7 +216,7 @@ def step(notes: Any, motion: Any, root_note: int, scale: int, velocity_scale: fl
     """Decide this control frame's events from MOTION (after `hands`): event[:count], bow[2], drive.
 
     Velocity of a strike = 1 - exp(-peak / velocity_scale), floor 0.1; force of a bow = 1 - exp(-flow / velocity_scale);
-    drive = 1 - exp(-1.6 energy / velocity_scale) smoothed. All are smooth and rise with motion, so loudness follows it.
+    drive = 1 - exp(-1.3 energy / velocity_scale) smoothed. All are smooth and rise with motion, so loudness follows it.
     With `playing` false what sounds is let go and nothing begins; `drive` goes on.
     """
     unit = max(velocity_scale, 0.05)
@@ -216,12 +245,17 @@ def step(notes: Any, motion: Any, root_note: int, scale: int, velocity_scale: fl
         unison = notes.since_s[1 - h] < UNISON_S and notes.struck_degree[1 - h] == notes.degree[h]
         if peak > 0.0 and not unison:
             notes.since_s[h] = 0.0
+            same = notes.struck_degree[h] == notes.degree[h] and notes.strikes > 0
+            notes.turn[h] = (notes.turn[h] + 1) % TURN.shape[0] if same else 0
+            played = min(notes.degree[h] + TURN[notes.turn[h]], top)
             notes.struck_degree[h] = notes.degree[h]
+            if notes.string[h] % BOW_GROUP == 0:
+                notes.bow_aim[h] = played
             key = STRINGS * h + notes.string[h]
             notes.string[h] = (notes.string[h] + 1) % STRINGS
             notes.gate_s[key] = GATE_S
             velocity = max(1.0 - math.exp(-peak / unit), 0.1)
-            pitch = root_note + notes.ladder[notes.degree[h]]
+            pitch = root_note + HIGHER * h + notes.ladder[played]
             _emit(notes, key, float(pitch), velocity, -0.6 * motion.hand_side[h])
             notes.strikes += 1
-        _bow(notes, motion, h, root_note, unit if playing else math.inf, dt)
+        _bow(notes, motion, h, top, root_note, scale, unit if playing else math.inf, dt)

@@ -30,6 +30,7 @@ MIDDLE = np.array([0.4, 1.5, 10.0, 0.25, -6.0, 0.0, 1.0, -1.0], np.float64)  # b
 LEFT, RIGHT, SIDE, DRY, WET = range(5)
 LEVELS = 5
 
+MAKEUP_DB = 11.0  # a mezzo forte voice is at -18 dBFS on the bus, and a dance is two or three of them
 SMOOTHING_S = 0.002  # two one-poles after every linear ramp round its corners: a corner alone is a faint click
 MASTER_S = 0.02
 FADE_S = 0.3
@@ -59,6 +60,7 @@ OUTPUT = np.dtype(
         ("peak", np.float32),
         ("metered", np.int64),
         ("lane", np.float64, (8,)),  # newest finite values of lanes 24-31
+        ("dynamics", np.float64),  # 0..1: the level that the body gives the dry sound; set it before `control`
         ("step", np.int64),  # samples into the ramp of a control period
         ("frames", np.int64),
         ("level_from", np.float64, (LEVELS,)),
@@ -100,6 +102,7 @@ def init(state: Any, rate_hz: float) -> None:
     state.smoothing = 1.0 - math.exp(-1.0 / (SMOOTHING_S * rate_hz))
     for i in range(8):
         state.lane[i] = MIDDLE[i]
+    state.dynamics = 1.0
     state.frames = 1
     state.master_to = 1.0
     state.fade = 1.0
@@ -129,7 +132,7 @@ def control(state: Any, values: NDArray[np.float32], frames: int) -> None:
     if state.broken != 0:
         _mend(state)
     now = min(state.step / state.frames, 1.0)
-    gain = 10.0 ** (lane[GAIN] / 20.0)
+    gain = state.dynamics * 10.0 ** ((lane[GAIN] + MAKEUP_DB) / 20.0)
     angle = (lane[PAN] + 1.0) * (math.pi / 4.0)
     mix = lane[MIX] * (math.pi / 2.0)
     for i in range(LEVELS):
