@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from numba import _dynfunc
-from numba.core import codegen, cpu
+from numba.core import codegen, cpu, ir
 from numba.core.compiler_machinery import PassManager
 from numba.core.registry import cpu_target
 from numba.core.types.functions import BaseFunction
@@ -57,7 +57,10 @@ def finish_entries_alone() -> None:
 
 
 def remember_types() -> None:
-    """Make Numba ask for the result type of a function of given types once; leave out its checks of itself."""
+    """Make Numba ask for the result type of a function of given types once; leave out its checks of itself.
+
+    And let it search instructions for variables without looking into text and numbers.
+    """
     known: dict[Any, Any] = {}
     function_class: Any = BaseFunction
     ask = function_class.get_call_type
@@ -71,6 +74,15 @@ def remember_types() -> None:
         return known[key][0]
 
     function_class.get_call_type = get_call_type
+
+    instruction_class: Any = ir.Inst
+    search = instruction_class._rec_list_vars
+    leaves = {str, int, bool, type(None), ir.Loc}  # nine of ten values that it searches for variables
+
+    def search_quickly(self: Any, value: Any) -> Any:
+        return [] if type(value) in leaves else search(self, value)
+
+    instruction_class._rec_list_vars = search_quickly
     PassManager._ENFORCING = False
 
 
