@@ -120,7 +120,7 @@ def _render(spent: Any, at: Any, budget_ns: int, out: Any, engine: Any, shared: 
 
 
 def render_timed(block_frames: int, seconds: float, rate_hz: int = 48000) -> dict[str, Any]:
-    """Return `spent_ns` (blocks,) int64, the fewest `voices` that sounded after 1 s, and `counters`; as fast as it can."""
+    """Return `spent_ns` (blocks,) int64, the fewest `voices` sounding after 1 s, and `counters`; as fast as it can."""
     engine, shared = engine_for(block_frames, rate_hz)
     engine["started"] = 1  # so that control frames are timed
     spent = np.zeros(max(int(seconds * rate_hz / block_frames), 1), np.int64)
