@@ -36,7 +36,7 @@ def _frames_alone(spent: Any, engine: Any, shared: Any, frames: Any) -> None:
         now_ns = time_ns(engine.clock)
         samples = begin_control_frame(engine.clock, np.float64(engine.settings[0].tempo_bpm))
         hear(here, now_ns, 0)
-        think(here, 0, 0)
+        think(here, now_ns, 0)
         play(here, samples, 0)
         report(here, now_ns, 0)
         spent[i] = clock_ns() - begin_ns

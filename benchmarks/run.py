@@ -33,9 +33,12 @@ SUITE: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def bars_of(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the bars of a result; ratios (what, ratio, bar, holds) are bars without a unit."""
+def bars_of(result: dict[str, Any], limits: dict[str, tuple[str, float]] | None = None) -> list[dict[str, Any]]:
+    """Return the bars of a result: its own, its ratios (what, ratio, bar, holds), and `limits` on figures it names."""
     bars = list(result.get("bars", []))
+    for name, (rule, limit) in (limits or {}).items():
+        if isinstance(value := result.get(name), float):
+            bars.append(bar(name, round(value, 2), "", {"at most": "<=", "at least": ">="}[rule], limit))
     for ratio in result.get("ratios", []):
         limit = str(ratio["bar"]).replace("at most", "<=").replace("at least", ">=")
         bars.append({"what": ratio["what"], "value": ratio["ratio"], "unit": "x", "bar": limit, "met": ratio["holds"]})
@@ -69,11 +72,12 @@ def run_suite(names: Sequence[str], quick: bool, say: Callable[[str], None]) -> 
         result["took_seconds"] = round(time.monotonic() - began, 1)
         result["machine_meanwhile"] = stolen.found
         document["benchmarks"][name] = result
-        document["bars"] += bars_of(result)
+        bars = bars_of(result, getattr(module, "BARS", None))
+        document["bars"] += bars
         if hasattr(module, "table"):
             say(module.table(result))
         else:
-            say(bar_table(bars_of(result)) if bars_of(result) else json.dumps(result, indent=1))
+            say(bar_table(bars) if bars else json.dumps(result, indent=1))
     return document
 
 

@@ -20,9 +20,11 @@ def suite(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     good, bad = ModuleType("good"), ModuleType("bad")
     good.measure = lambda size=3: {  # type: ignore[attr-defined]
         "figures": {"size": size},
+        "seconds": 3.0,
         "bars": [run_figures().bar("a thing", 3.0, "us", "<=", 2.0)],
         "ratios": [{"what": "twice", "ratio": 2.5, "bar": "at least 2", "holds": True}],
     }
+    good.BARS = {"seconds": ("at most", 4.0), "of something else": ("at most", 1.0)}  # type: ignore[attr-defined]
     bad.measure = lambda: 1 / 0  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "good", good)
     monkeypatch.setitem(sys.modules, "bad", bad)
@@ -44,11 +46,11 @@ def test_a_run_keeps_every_figure_and_tells_what_failed(suite) -> None:
     document = json.loads(json.dumps(suite.run_suite(["bad", "good"], True, said.append)))
     assert document["benchmarks"]["good"]["figures"] == {"size": 1}
     assert "ZeroDivisionError" in document["benchmarks"]["bad"]["error"]
-    assert [b["met"] for b in document["bars"]] == [False, True]
+    assert [b["met"] for b in document["bars"]] == [False, True, True]
     assert document["machine"]["versions"]["numpy"]
     text = suite.readable(document)
     assert "MISSED" in text
-    assert "1 of 2 bars met" in text
+    assert "2 of 3 bars met" in text
     assert "failed: bad" in text
     assert any("fine" in line for line in said)
 
