@@ -36,12 +36,12 @@ SUITE: dict[str, tuple[dict[str, Any], str]] = {
 def bars_of(result: dict[str, Any], limits: dict[str, tuple[str, float]] | None = None) -> list[dict[str, Any]]:
     """Return the bars of a result: its own, its ratios (what, ratio, bar, holds), and `limits` on figures it names."""
     bars = list(result.get("bars", []))
-    for name, (rule, limit) in (limits or {}).items():
+    for name, (side, limit) in (limits or {}).items():
         if isinstance(value := result.get(name), float):
-            bars.append(bar(name, round(value, 2), "", {"at most": "<=", "at least": ">="}[rule], limit))
+            bars.append(bar(name, round(value, 2), "", {"at most": "<=", "at least": ">="}[side], limit))
     for ratio in result.get("ratios", []):
-        limit = str(ratio["bar"]).replace("at most", "<=").replace("at least", ">=")
-        bars.append({"what": ratio["what"], "value": ratio["ratio"], "unit": "x", "bar": limit, "met": ratio["holds"]})
+        rule = str(ratio["bar"]).replace("at most", "<=").replace("at least", ">=")
+        bars.append({"what": ratio["what"], "value": ratio["ratio"], "unit": "x", "bar": rule, "met": ratio["holds"]})
     return bars
 
 
