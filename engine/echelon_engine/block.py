@@ -127,7 +127,6 @@ def init_shared(shared: Any, rate_hz: int, block_frames: int) -> None:
     header["schema"] = SCHEMA
     header["size"] = SHARED.itemsize
     header["epoch"] = 1
-    header["owner_pid"] = os.getpid()
     header["rate_hz"] = rate_hz
     header["block_frames"] = block_frames
     header["magic"] = MAGIC

@@ -15,7 +15,7 @@ from numba import carray, types
 from echelon_engine._jit import callback, kernel
 from echelon_engine.atomics import load_acquire
 from echelon_engine.clock import NS
-from echelon_engine.memory import SHARED
+from echelon_engine.memory import LOAD_BINS, LOAD_BINS_PER_PERIOD, SHARED
 from echelon_engine.native import clock_ns, flush_denormals, pointer, sleep_until_ns, thread_id
 from echelon_engine.process import process
 from echelon_engine.state import ENGINE
@@ -66,7 +66,7 @@ def run_block(out: Any, engine: Any, shared: Any, due_ns: int, dac_ns: int, flag
 
     end_ns = clock_ns()
     spent_ns = end_ns - begin_ns
-    load = min(max(spent_ns * 128 // period_ns, 0), 255)
+    load = min(max(spent_ns * LOAD_BINS_PER_PERIOD // period_ns, 0), LOAD_BINS - 1)
     counters.block_histogram[load] += 1
     counters.block_ns_max = max(counters.block_ns_max, spent_ns)
     counters.overload_blocks += spent_ns > period_ns

@@ -93,9 +93,13 @@ class Motion(Struct, frozen=True, kw_only=True):
 class Dancer(Struct, frozen=True, kw_only=True):
     """The built-in performer that plays until the first sensor is heard."""
 
-    enabled: Annotated[bool, _about("dance until the first datagram arrives")] = True
+    enabled: Annotated[bool, _about("dance until the first body is received")] = True
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1, description="same seed, same dance")] = 1
     tempo_bpm: Annotated[float, Meta(ge=40.0, le=180.0, description="peaks of energy a minute")] = 96.0
+
+
+SENSOR_KINDS = ("mocopi", "vmc")  # each has its key in [ports]
+MOST_PORT = 65535
 
 
 class Ports(Struct, frozen=True, kw_only=True):
@@ -134,7 +138,9 @@ class Models(Struct, frozen=True, kw_only=True):
 class Output(Struct, frozen=True, kw_only=True):
     """How loud, and what is kept."""
 
-    master_db: Annotated[float, Meta(ge=-80.0, le=6.0, description="master volume in dB")] = 0.0
+    master_db: Annotated[
+        float, Meta(ge=-80.0, le=0.0, description="master volume in dB; it comes after the limiter")
+    ] = 0.0
     record: Annotated[str, _about("WAV file that gets what is heard; empty: none")] = ""
     record_format: Annotated[Literal["float32", "pcm24"], _about("sample format of the recording")] = "float32"
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from echelon_engine.config import Config
+from echelon_engine.config import MOST_PORT, SENSOR_KINDS, Config
 from echelon_engine.errors import UsageError, nearest
 
 YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -187,13 +187,37 @@ def make(values: Mapping[str, Any]) -> Config:
         part = {name.partition(".")[2]: value for name, value in values.items() if name.startswith(f"{section}.")}
         sections[section] = type(getattr(Config(), section))(**part)
     config = Config(**sections, chosen=frozenset(values))
+    _agree(config)
+    return config
+
+
+def _agree(config: Config) -> None:
+    """Check what settings ask of one another; raises `UsageError`."""
     for side in ("left", "right"):
         channel, channels = getattr(config.audio, side), config.audio.channels
         if channel > channels:
             raise UsageError(
                 f"audio.{side} = {channel}", f"only {channels} channels are opened", f"set audio.channels to {channel}"
             )
-    return config
+    performers, focus = config.motion.performers, config.motion.focus
+    if focus >= performers:
+        rule = f"must be below motion.performers = {performers}: they count from 0"
+        raise UsageError(f"motion.focus = {focus}", rule, f"set motion.performers to {focus + 1}")
+    ranges: list[tuple[str, int]] = []
+    for name in SENSOR_KINDS:
+        port = int(getattr(config.ports, name))
+        if port == 0:
+            continue
+        if port + performers - 1 > MOST_PORT:
+            rule = f"{performers} performers need ports up to {port + performers - 1}, and {MOST_PORT} is the last"
+            raise UsageError(f"ports.{name} = {port}", rule, f"set it to {MOST_PORT - performers + 1} or lower")
+        for other, taken in ranges:
+            if abs(port - taken) < performers:
+                rule = (
+                    f"{performers} performers take {performers} ports from here on, and from ports.{other} = {taken} on"
+                )
+                raise UsageError(f"ports.{name} = {port}", rule, f"keep them {performers} apart")
+        ranges.append((name, port))
 
 
 def load(path: Path | None = None, overrides: Sequence[str] = (), chosen: Mapping[str, Any] | None = None) -> Config:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ class Live:
 LIVE: dict[str, Live] = {
     row.key: row
     for row in (
-        Live("master", "master_db", "number", "master volume", "dB", -80.0, 6.0, "output.master_db"),
+        Live("master", "master_db", "number", "master volume", "dB", -80.0, 0.0, "output.master_db"),
         Live("mute", "mute", "flag", "silence, ramped; everything goes on underneath"),
         Live("freeze", "freeze", "flag", "hold the body as it is"),
         Live("panic", "panic", "count", "all sound off at once"),
@@ -98,10 +98,11 @@ def initial_settings(config: Config) -> Any:
     return settings
 
 
-def apply(settings: Any, key: str, text: str) -> str:
+def apply(settings: Any, key: str, text: str, config: Config | None = None) -> str:
     """Change `settings` (one SETTINGS record) as `set KEY TEXT` asks and return the effective value for people.
 
-    Raises `UsageError` for an unknown key (with the nearest) or a value out of its rule; `settings` is then unchanged.
+    With the `config` of the running engine, channels and performers that it does not have are refused too. Raises
+    `UsageError` for an unknown key (with the nearest) or a value out of its rule; `settings` is then unchanged.
     """
     if key.startswith(LANE_PREFIX):
         return _apply_lane(settings, key[len(LANE_PREFIX) :], text)
@@ -111,10 +112,24 @@ def apply(settings: Any, key: str, text: str) -> str:
             key, "no such live setting", nearest(key, names()) or f"settable are {', '.join(LIVE)}, lane.*"
         )
     _store(settings, row, _PARSE[row.kind](row, text))
+    if config is not None:
+        row = _within(row, config)
     return shown(settings, key)
 
 
 def shown(settings: Any, key: str) -> str:
+def _within(row: Live, config: Config) -> Live:
+    """Return the key with the range that the running engine has."""
+    if row.kind == "channel":
+        opened = config.audio.channels
+        return replace(row, high=opened, about=f"{opened} channels are opened: start with audio.channels higher")
+    if row.key == "focus":
+        sending = config.motion.performers
+        about = f"{sending} performers may send: start with motion.performers higher"
+        return replace(row, high=sending - 1, about=about)
+    return row
+
+
     """Return the value of a live key for people, with its unit."""
     if key.startswith(LANE_PREFIX):
         lane = _lane(key[len(LANE_PREFIX) :])

@@ -26,7 +26,7 @@ PRODUCERS = 2
 CONTROL_RATE_HZ = 60
 
 MAGIC = 0x4E4F4C4548434501  # "\x01ECHELON", little-endian
-SCHEMA = 1
+SCHEMA = 2
 
 # A body at one instant. `rotation` local to the parent, x y z w, the root's with its heading removed;
 # `position` relative to the root, heading removed, metres; `heading` radians about +Y; `origin` the root in the world.
@@ -93,6 +93,10 @@ LATENT_STATE_NAMES = (
 )  # fmt: skip
 
 # One control frame, 60 a second: what the engine heard, decided and how late it was.
+ENGINE_STATES = ("idle", "warmup", "active", "transitioning")
+# What `flags` of a control record say.
+FROZEN, HELD, MUTED, PRESENT = 1, 2, 4, 8
+
 CONTROL = np.dtype(
     [
         ("frame", np.int64),
@@ -101,8 +105,8 @@ CONTROL = np.dtype(
         ("block_begin_ns", np.int64),
         ("dac_ns", np.int64),  # when this frame's first sample is expected at the converter
         ("bar", np.int64),
-        ("state", np.int32),  # engine state: machine.IDLE ..
-        ("flags", np.uint32),  # FROZEN, HELD, ...
+        ("state", np.int32),  # index into ENGINE_STATES
+        ("flags", np.uint32),  # FROZEN, HELD, MUTED, PRESENT
         ("beat", np.float64),  # beats since the start
         ("tempo_bpm", np.float32),
         ("c", np.float32),  # commitment
@@ -129,6 +133,7 @@ CONTROL = np.dtype(
 CONTROL_BINS, CONTROL_BIN_NS = 512, 500
 
 # Single writer: the audio callback. Anybody reads; each field is whole by itself.
+LOAD_BINS, LOAD_BINS_PER_PERIOD = 256, 128
 COUNTERS = np.dtype(
     [
         ("blocks", np.int64),
@@ -150,7 +155,7 @@ COUNTERS = np.dtype(
         ("block_ns_max", np.int64),
         ("control_ns_max", np.int64),  # the longest control frame; measured when live only
         ("control_histogram", np.int64, (CONTROL_BINS,)),  # control frames by CONTROL_BIN_NS; the last bin is "more"
-        ("block_histogram", np.int64, (256,)),  # load of a block in 1/128 of its period; the last bin is "more"
+        ("block_histogram", np.int64, (LOAD_BINS,)),  # blocks by 1/LOAD_BINS_PER_PERIOD of their period; last: "more"
     ],
     align=True,
 )
@@ -195,10 +200,10 @@ HEADER = np.dtype(
         ("schema", np.uint64),
         ("size", np.uint64),
         ("epoch", np.uint64),  # grows when a process is replaced
-        ("owner_pid", np.int64),
         ("rate_hz", np.int64),
         ("block_frames", np.int64),
-        ("live_seen", np.int64),  # 1 once a real datagram was heard: the dancer never comes back
+        ("focus", np.int64),  # the settings' performer in focus, by the supervisor: where bridges play the dancer
+        ("live_seen", np.int64),  # 1 once a real body was heard, by bridges: the dancer and the file never come back
     ],
     align=True,
 )

@@ -39,7 +39,8 @@ def _values(key: config_file.Key) -> st.SearchStrategy[Any]:
 def test_printed_configuration_reads_back(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """What `config` prints is TOML that gives the same configuration again, whatever the values."""
     values = {name: data.draw(_values(key), name) for name, key in KEYS.items()}
-    values["audio.left"], values["audio.right"] = 1, 2
+    values["audio.left"], values["audio.right"], values["motion.focus"] = 1, 2, 0
+    values["ports.mocopi"], values["ports.vmc"] = values["ports.mocopi"] // 2, 40_000 + values["ports.vmc"] // 3
     config = make(values)
     path = tmp_path_factory.mktemp("config") / "config.toml"
     path.write_text(to_toml(config), "utf-8")
@@ -70,6 +71,9 @@ def test_every_key_is_documented_and_its_default_obeys_its_rule() -> None:
         ("engine.name=a/b", ["letters, digits"]),
         ("audio.device", ["KEY=VALUE"]),
         ("audio.left=5", ["only 2 channels", "set audio.channels to 5"]),
+        ("output.master_db=0.5", ["from -80 to 0"]),
+        ("motion.focus=1", ["below motion.performers = 1", "set motion.performers to 2"]),
+        ("ports.vmc=12351", ["ports.mocopi = 12351", "1 apart"]),
         ("zzzz.qqqq=1", ["no such setting", "config"]),
     ],
 )
@@ -80,6 +84,28 @@ def test_wrong_override_is_refused_with_rule_and_remedy(override: str, parts: li
     for part in parts:
         assert part in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["motion.performers=3", "ports.vmc=65534"], ["up to 65536", "set it to 65533"]),
+        (["motion.performers=3", "ports.vmc=12353"], ["ports.vmc = 12353", "3 apart"]),
+        (["motion.performers=3", "ports.vmc=12349"], ["ports.mocopi = 12351", "3 apart"]),
+        (["motion.performers=3", "ports.vmc=12354"], []),
+        (["motion.performers=3", "motion.focus=2", "ports.vmc=65533"], []),
+        (["motion.performers=4", "ports.vmc=0", "ports.mocopi=0"], []),
+    ],
+)
+def test_settings_that_contradict_one_another_are_refused(overrides: list[str], parts: list[str]) -> None:
+    """Every performer has a port of its own below 65536; what just fits is accepted."""
+    if not parts:
+        load(overrides=overrides)
+        return
+    with pytest.raises(UsageError) as caught:
+        load(overrides=overrides)
+    for part in parts:
+        assert part in str(caught.value)
 
 
 @pytest.mark.parametrize(

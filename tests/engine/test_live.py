@@ -80,8 +80,9 @@ def test_lane_takes_positions_units_and_off(record: object, name: str) -> None:
         ("zzz", "3", "settable are"),
         ("tempo", "abc", "20 to 300 bpm"),
         ("tempo", "9999", "20 to 300 bpm"),
-        ("master", "nan", "-80 to 6 dB"),
-        ("master", "-3 Hz", "-80 to 6 dB"),
+        ("master", "nan", "-80 to 0 dB"),
+        ("master", "-3 Hz", "-80 to 0 dB"),
+        ("master", "0.1", "-80 to 0 dB"),
         ("mute", "2", "on or off"),
         ("scale", "dorain", "'dorian'"),
         ("root", "C9", "12 to 96"),
@@ -104,6 +105,25 @@ def test_wrong_value_is_refused_and_changes_nothing(record: object, key: str, te
         live.apply(record, key, text)
     assert part in str(caught.value)
     assert record.tobytes() == before
+
+
+@pytest.mark.parametrize(
+    ("key", "allowed", "refused", "remedy"),
+    [
+        ("route.left", "4", "5", "audio.channels"),
+        ("route.right", "1", "32", "audio.channels"),
+        ("focus", "1", "2", "motion.performers"),
+    ],
+)
+def test_running_engine_limits_channels_and_performers(
+    record: object, key: str, allowed: str, refused: str, remedy: str
+) -> None:
+    """A channel that is not open and a performer that nobody listens for are refused, with the setting to change."""
+    config = load(None, ["audio.channels=4", "motion.performers=2"])
+    assert live.apply(record, key, allowed, config) == allowed
+    with pytest.raises(UsageError, match=remedy):
+        live.apply(record, key, refused, config)
+    assert live.shown(record, key) == allowed
 
 
 def test_start_values_come_from_the_configuration() -> None:

@@ -20,8 +20,7 @@ from echelon_engine._jit import kernel
 from echelon_engine.kernels.finite import finite_number
 from echelon_engine.memory import CONTROL_RATE_HZ
 
-IDLE, WARMUP, ACTIVE, TRANSITIONING = 0, 1, 2, 3
-NAMES = ("idle", "warmup", "active", "transitioning")
+IDLE, WARMUP, ACTIVE, TRANSITIONING = 0, 1, 2, 3  # their names: memory.ENGINE_STATES
 
 WARMUP_FRAMES = 24
 STILL_MPS = 0.03  # under it nobody moves

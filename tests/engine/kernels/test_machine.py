@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from echelon_engine import _jit
 from echelon_engine.kernels import machine
 from echelon_engine.kernels.machine import ACTIVE, IDLE, MACHINE, TRANSITIONING, WARMUP
+from echelon_engine.memory import ENGINE_STATES
 
 
 def fresh() -> Any:
@@ -170,7 +171,7 @@ def test_the_machine_is_bounded_for_any_input(rows: list[tuple[bool, float, floa
     state = fresh()
     for moved, energy, c, slow, seconds in rows:
         machine.step(state, moved, energy, c, slow, seconds)
-        assert 0 <= state["state"] < len(machine.NAMES)
+        assert 0 <= state["state"] < len(ENGINE_STATES)
         assert 0.0 <= state["bias"] <= 1.0
         assert 0.0 <= state["level"] <= 1.0
         assert state["frozen"] == (state["state"] == IDLE)
