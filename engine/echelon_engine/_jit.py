@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -73,6 +74,7 @@ _name_records_briefly()
 # Reductions may be reordered into SIMD lanes and products fused; NaN and infinity keep their meaning,
 # because the guards against them must survive the optimiser.
 FAST_MATH = {"reassoc", "contract", "nsz", "arcp"}
+int64: Any = np.int64  # in kernels: a 64-bit integer of one type, so that a callee is compiled once
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": FAST_MATH, "cache": True}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import carray, types
 
-from echelon_engine._jit import callback, kernel
+from echelon_engine._jit import callback, int64, kernel
 from echelon_engine.atomics import load_acquire
 from echelon_engine.clock import NS
 from echelon_engine.memory import LOAD_BINS, LOAD_BINS_PER_PERIOD, SHARED
@@ -84,13 +84,13 @@ def _portaudio_callback(
     """Serve a PaStreamCallback: render the block, never stop the stream."""
     engine = carray(user_data, (1,), ENGINE)[0]
     shared = carray(pointer(engine.shared_address), (1,), SHARED)[0]
-    frames = np.int64(frame_count)
+    frames = int64(frame_count)
     out = carray(output, (frames, engine.channels), np.float32)
     times = carray(time_info, (3,), np.float64)
     now_ns = clock_ns()
     ahead_s = times[2] - times[1]  # some hosts leave these at zero or report nonsense
-    dac_ns = now_ns + (np.int64(ahead_s * 1e9) if 0.0 < ahead_s < 2.0 else np.int64(0))
-    run_block(out, engine, shared, now_ns, dac_ns, np.int64(flags))
+    dac_ns = now_ns + (int64(ahead_s * 1e9) if 0.0 < ahead_s < 2.0 else int64(0))
+    run_block(out, engine, shared, now_ns, dac_ns, int64(flags))
     return 0
 
 

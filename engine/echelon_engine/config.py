@@ -132,6 +132,9 @@ class Models(Struct, frozen=True, kw_only=True):
 
     gated: Annotated[str, _about("DELL gated: motion to the 32 parameters")] = BUILT_IN
     coupled: Annotated[str, _about("DELL coupled: limbs to z")] = BUILT_IN
+    coupled_boundary: Annotated[
+        Literal["frames", "beats"], _about("its slow solver runs every 24 frames, or at the beats of the musical clock")
+    ] = "frames"
     lim_rps: Annotated[str, _about("LIM-RPS: sensors to one latent")] = BUILT_IN
 
 

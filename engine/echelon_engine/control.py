@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from echelon_engine._jit import kernel
+from echelon_engine._jit import int64, kernel
 from echelon_engine.kernels import (
     commitment,
     dell_coupled,
@@ -26,29 +26,31 @@ from echelon_engine.kernels import (
 )
 from echelon_engine.memory import CONTROL_RATE_HZ, PERFORMERS
 from echelon_engine.rings import discard, pop, push, take, write_snapshot
-from echelon_engine.schedule import sound, take_commands
+from echelon_engine.schedule import clear, sound
 
 DT = 1.0 / CONTROL_RATE_HZ
 SLOW_EVERY = 24  # control frames between two boundaries of DELL coupled
+BEAT_SHORTEST, BEAT_LONGEST = 20, 60  # the same, when boundaries follow the beat
+DEVICE_FRESH_NS = 1_000_000_000
+EXTERNAL_FADE_S = 3.0  # of notes that others than the body play, after `idle_seconds` without one
 # What `flags` of a control record say.
 FROZEN, HELD, MUTED, PRESENT = 1, 2, 4, 8
 
 
 @kernel
 def hear(engine: Any, shared: Any, now_ns: int) -> None:
-    """Take settings and commands, and bring the body to `now_ns`: pop what is due, interpolate, derive speeds and x."""
+    """Take the settings and bring the body to `now_ns`: pop what is due, interpolate, derive speeds and x."""
     take(engine.settings, shared.settings)
     settings = engine.settings[0]
-    take_commands(engine, shared)
     body = engine.motion
-    focus = min(max(np.int64(settings.focus), 0), PERFORMERS - 1)
+    focus = min(max(int64(settings.focus), 0), PERFORMERS - 1)
     if focus != engine.performer:
         engine.performer = focus
         motion.forget(body)
     for performer in range(PERFORMERS):
         if performer != focus:
             discard(shared.frames[performer])
-    delay_ns = np.int64(0) if settings.low_latency else np.int64(settings.motion_delay_ms * 1e6)
+    delay_ns = int64(0) if settings.low_latency else int64(settings.motion_delay_ms * 1e6)
     target_ns = now_ns - delay_ns
     while motion.wants(body, target_ns) and pop(engine.frame, shared.frames[focus]):
         motion.offer(body, engine.frame[0])
@@ -61,20 +63,34 @@ def hear(engine: Any, shared: Any, now_ns: int) -> None:
 
 
 @kernel
-def think(engine: Any) -> None:
-    """Run commitment, state machine and the three networks; in Idle their states are frozen."""
-    body, state = engine.motion, engine.machine
+def boundary(engine: Any) -> bool:
+    """Return whether DELL coupled's slow solver runs after this control frame: every 24th, or at the musical beats."""
+    count = engine.coupled.count + 1  # this frame included
+    if engine.settings[0].boundary_at_beats == 0:
+        return bool(count >= SLOW_EVERY)
+    beat = int64(engine.clock.beat)
+    due = count >= BEAT_LONGEST or (count >= BEAT_SHORTEST and beat != engine.boundary_beat)
+    if due:
+        engine.boundary_beat = beat
+    return bool(due)
+
+
+@kernel
+def think(engine: Any, now_ns: int) -> None:
+    """Run commitment, state machine and the three networks; Idle freezes the networks, `freeze` the machine."""
+    body, state, settings = engine.motion, engine.machine, engine.settings[0]
     measured = body.moved != 0
     commitment.step(engine.commitment, np.float64(body.energy), measured)
     rhythm = engine.commitment
-    machine.step(
-        state,
-        measured,
-        np.float64(body.energy),
-        np.float64(rhythm.c),
-        np.float64(rhythm.slow_average),
-        np.float64(engine.settings[0].idle_seconds),
-    )
+    if settings.freeze == 0:
+        machine.step(
+            state,
+            measured,
+            np.float64(body.energy),
+            np.float64(rhythm.c),
+            np.float64(rhythm.slow_average),
+            np.float64(settings.idle_seconds),
+        )
     if state.frozen:
         return
     held = engine.devices[0]
@@ -85,13 +101,11 @@ def think(engine: Any) -> None:
         body.limbs[:],
         held.latent[0],
         held.latent[1],
-        held.present[0] != 0,
-        held.present[1] != 0,
+        held.present[0] != 0 and now_ns - held.time_ns[0] < DEVICE_FRESH_NS,
+        held.present[1] != 0 and now_ns - held.time_ns[1] < DEVICE_FRESH_NS,
     )
     lim_rps.step(engine.z_lim[:], engine.lim_rps, engine.lim_rps_weights, engine.e[:], lim_rps.CONVERGED)
-    boundary = engine.coupled_frame % SLOW_EVERY == SLOW_EVERY - 1
-    dell_coupled.step(engine.z[:], engine.coupled, engine.coupled_weights, body.limbs[:], boundary)
-    engine.coupled_frame += 1
+    dell_coupled.step(engine.z[:], engine.coupled, engine.coupled_weights, body.limbs[:], boundary(engine))
     dell_gated.step(
         engine.y[:], engine.gated, engine.gated_weights, body.x[:], np.float64(rhythm.c), np.float64(state.bias)
     )
@@ -101,8 +115,8 @@ def think(engine: Any) -> None:
         engine.z_lim[:],
         engine.lim_rps_weights.P[:],
         np.float64(engine.lim_rps.residual),
-        np.int64(engine.lim_rps.converged),
-        np.int64(engine.lim_rps.used),
+        int64(engine.lim_rps.converged),
+        int64(engine.lim_rps.used),
         body.speed[:],
         body.omega[:],
         body.position[:],
@@ -118,19 +132,20 @@ def think(engine: Any) -> None:
 def play(engine: Any, shared: Any, samples: int) -> None:
     """Hand targets, reached over the next `samples` samples, and notes to the instrument and the output stage."""
     settings = engine.settings[0]
-    shared.counters.refused_values += lanes.positions(engine.position[:], engine.last_y[:], engine.y[:], settings)
-    lanes.values(engine.values[:], engine.position[:], np.int64(settings.snap_ratios))
+    engine.refused_lanes += lanes.positions(engine.position[:], engine.last_y[:], engine.y[:], settings)
+    lanes.values(engine.values[:], engine.position[:], int64(settings.snap_ratios))
     if settings.panic != engine.panic:
         engine.panic = settings.panic
         instrument.all_off(engine.instrument)
         notes.silence(engine.notes)
+        clear(engine)
     instrument.control(engine.instrument, engine.values[:], samples)
     players = engine.notes
     notes.step(
         players,
         engine.motion,
-        np.int64(settings.root_note),
-        np.int64(settings.scale),
+        int64(settings.root_note),
+        int64(settings.scale),
         np.float64(settings.velocity_scale),
         settings.notes_from_motion != 0,
         DT,
@@ -139,24 +154,31 @@ def play(engine: Any, shared: Any, samples: int) -> None:
         event = players.event[i]
         sound(
             engine,
-            np.int64(event.kind),
-            np.int64(event.key),
+            int64(event.kind),
+            int64(event.key),
             np.float64(event.pitch),
             np.float64(event.velocity),
             np.float64(event.pan),
         )
     for hand in range(2):
-        instrument.bow(engine.instrument, np.int64(notes.BOW_KEY + hand), np.float64(players.bow[hand]))
-    engine.output.dynamics = notes.loudness(players)
+        instrument.bow(engine.instrument, int64(notes.BOW_KEY + hand), np.float64(players.bow[hand]))
+    # Notes of others are heard though the body rests, and so is the test tone.
+    external = min(engine.external * (1.0 + np.float64(settings.idle_seconds) / EXTERNAL_FADE_S), 1.0)
+    if engine.held_keys == 0:
+        engine.external -= min(engine.external, DT / (np.float64(settings.idle_seconds) + EXTERNAL_FADE_S))
+    level = max(np.float64(engine.machine.level), external)
+    if settings.test_tone != 0:
+        level = 1.0
+    engine.output.dynamics = max(notes.loudness(players), external)
     output.control(engine.output, engine.values[:], samples)
     output.set_master(
         engine.output,
         10.0 ** (np.float64(settings.master_db) / 20.0),
-        np.float64(engine.machine.level),
-        np.int64(settings.mute),
-        np.int64(settings.fade),
-        np.int64(settings.panic),
-        np.int64(settings.test_tone),
+        level,
+        int64(settings.mute),
+        int64(settings.fade),
+        int64(settings.panic),
+        int64(settings.test_tone),
     )
 
 
@@ -188,6 +210,8 @@ def report(engine: Any, shared: Any, now_ns: int) -> None:
     record.dell_coherence = dell_coupled.coherence(engine.coupled)
     record.gate_mean = engine.gated.gate_mean
     record.lim_rate = engine.lim_rps_weights.rate
+    record.freshness[0] = engine.lim_rps.freshness[0]
+    record.freshness[1] = engine.lim_rps.freshness[1]
     record.loudness_db = output.take_loudness_db(engine.output)
     record.voices = instrument.active(engine.instrument)
     record.onsets = engine.onsets
@@ -205,7 +229,21 @@ def report(engine: Any, shared: Any, now_ns: int) -> None:
     write_snapshot(shared.snapshot, engine.control)
     counters = shared.counters
     counters.control_frames += 1
-    counters.strikes = engine.onsets
+    counters.strikes = engine.notes.strikes
+    counters.clipped_frames = engine.gated.clipped
+    counters.refused_values = (
+        engine.refused_lanes
+        + engine.commitment.refused
+        + engine.machine.refused
+        + engine.latent.refused
+        + engine.gated.refused
+        + engine.coupled.refused
+        + engine.lim_rps.refused
+        + body.window.refused_bones
+        + body.window.refused_frames
+        + engine.output.refused_values
+        + engine.output.refused_samples
+    )
     counters.resets = (
         engine.gated.resets
         + engine.coupled.resets

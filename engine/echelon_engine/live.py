@@ -95,6 +95,7 @@ def initial_settings(config: Config) -> Any:
             section, _, name = row.config.partition(".")
             _store(settings[0], row, getattr(getattr(config, section), name))
     settings["record"] = config.output.record != ""  # decided at the start, not live
+    settings["boundary_at_beats"] = config.models.coupled_boundary == "beats"  # nor this
     return settings
 
 
@@ -111,13 +112,12 @@ def apply(settings: Any, key: str, text: str, config: Config | None = None) -> s
         raise UsageError(
             key, "no such live setting", nearest(key, names()) or f"settable are {', '.join(LIVE)}, lane.*"
         )
-    _store(settings, row, _PARSE[row.kind](row, text))
     if config is not None:
         row = _within(row, config)
+    _store(settings, row, _PARSE[row.kind](row, text))
     return shown(settings, key)
 
 
-def shown(settings: Any, key: str) -> str:
 def _within(row: Live, config: Config) -> Live:
     """Return the key with the range that the running engine has."""
     if row.kind == "channel":
@@ -130,6 +130,7 @@ def _within(row: Live, config: Config) -> Live:
     return row
 
 
+def shown(settings: Any, key: str) -> str:
     """Return the value of a live key for people, with its unit."""
     if key.startswith(LANE_PREFIX):
         lane = _lane(key[len(LANE_PREFIX) :])

@@ -70,6 +70,7 @@ SETTINGS = np.dtype(
         ("velocity_scale", np.float32),  # m/s that count as a strong gesture
         ("idle_seconds", np.float32),
         ("tempo_bpm", np.float32),
+        ("boundary_at_beats", np.uint8),  # DELL coupled's slow solver runs at beats instead of every 24 frames
         ("root_note", np.int32),  # MIDI note of the scale's first degree
         ("scale", np.uint32),  # bit i: semitone i is in the scale
         ("route", np.int32, (2,)),  # output channel of left and right
@@ -92,11 +93,11 @@ LATENT_STATE_NAMES = (
     "predicted_x", "predicted_y", "prediction_confidence", "residual", "converged", "iterations",
 )  # fmt: skip
 
-# One control frame, 60 a second: what the engine heard, decided and how late it was.
 ENGINE_STATES = ("idle", "warmup", "active", "transitioning")
 # What `flags` of a control record say.
 FROZEN, HELD, MUTED, PRESENT = 1, 2, 4, 8
 
+# One control frame, 60 a second: what the engine heard, decided and how late it was.
 CONTROL = np.dtype(
     [
         ("frame", np.int64),
@@ -117,9 +118,10 @@ CONTROL = np.dtype(
         ("dell_coherence", np.float32),  # cosine between the fast and slow parts of DELL coupled
         ("gate_mean", np.float32),
         ("lim_rate", np.float32),  # certified contraction factor q
+        ("freshness", np.float32, (2,)),  # of the left and right device, 1 present .. 0 gone
         ("loudness_db", np.float32),  # RMS of the last control period, dBFS
         ("voices", np.int32),
-        ("onsets", np.int32),  # notes begun since the start
+        ("onsets", np.int32),  # notes begun since the start, whoever played them
         ("x", np.float32, (6,)),
         ("x_valid", np.uint32),  # bit i: component i has a source
         ("y", np.float32, (32,)),
@@ -131,9 +133,9 @@ CONTROL = np.dtype(
 )
 
 CONTROL_BINS, CONTROL_BIN_NS = 512, 500
+LOAD_BINS, LOAD_BINS_PER_PERIOD = 256, 128
 
 # Single writer: the audio callback. Anybody reads; each field is whole by itself.
-LOAD_BINS, LOAD_BINS_PER_PERIOD = 256, 128
 COUNTERS = np.dtype(
     [
         ("blocks", np.int64),
@@ -143,12 +145,13 @@ COUNTERS = np.dtype(
         ("late_blocks", np.int64),  # finished after their deadline
         ("overload_blocks", np.int64),  # took longer than their period to compute
         ("resets", np.int64),  # non-finite state that was reset
-        ("refused_values", np.int64),  # non-finite inputs that were replaced
+        ("refused_values", np.int64),  # numbers that were not finite or not possible, replaced by the last good ones
+        ("clipped_frames", np.int64),  # control frames in which a state of DELL gated sat on its clip
         ("motion_frames", np.int64),
         ("dropped_records", np.int64),
         ("dropped_sound", np.int64),  # sample frames
         ("control_frames", np.int64),
-        ("strikes", np.int64),
+        ("strikes", np.int64),  # of the performer's hands
         ("start_ns", np.int64),
         ("last_block_ns", np.int64),
         ("thread_id", np.int64),  # 0 until the first block

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from echelon_engine import rings, units
 from echelon_engine.block import new_shared
 from echelon_engine.clock import NS
-from echelon_engine.memory import CONTROL, LIMB_FRAME
+from echelon_engine.memory import COMMAND, CONTROL, LIMB_FRAME
 from echelon_engine.process import process
 from echelon_engine.state import Weights, new_engine
 
@@ -59,15 +59,19 @@ def render(
     ordered = np.ascontiguousarray(frames, LIMB_FRAME)
     fed = taken = 0
     next_report = 0
-    for command in range(0 if commands is None else len(commands)):
-        assert commands is not None
-        rings.push(shared["commands"][1], commands[command : command + 1])
+    engine["settings"][0]["route"] = (0, 1)  # a rendering has two channels
+    due = np.zeros(0, COMMAND) if commands is None else np.sort(commands, order="time_ns", kind="stable")
+    asked = 0
     for start in range(0, samples, block_frames):
         horizon_ns = (start + block_frames) * NS // rate_hz + AHEAD_NS
         while fed < len(ordered) and ordered["time_ns"][fed] <= horizon_ns:
             if not rings.push(shared["frames"][0], ordered[fed : fed + 1]):
                 break
             fed += 1
+        while asked < len(due) and due["time_ns"][asked] <= horizon_ns:
+            if not rings.push(shared["commands"][1], due[asked : asked + 1]):
+                break
+            asked += 1
         process(out, engine, shared)
         n = min(block_frames, samples - start)
         sound[start : start + n] = out[:n]

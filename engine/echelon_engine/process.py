@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from echelon_engine._jit import kernel
+from echelon_engine._jit import int64, kernel
 from echelon_engine.clock import begin_control_frame, segment_frames, time_ns
 from echelon_engine.memory import CONTROL_BIN_NS, CONTROL_BINS
 from echelon_engine.native import address_of, clock_ns
@@ -34,12 +34,13 @@ def process(out: Any, engine: Any, shared: Any) -> None:
     frames = out.shape[0]
     done = 0
     while done < frames:
-        if clock.sample == clock.next_control or (done == 0 and hurried(engine, frames)):
-            begin_ns = clock_ns() if engine.started else np.int64(0)
+        control = clock.sample == clock.next_control or (done == 0 and hurried(engine, frames))
+        if control:
+            begin_ns = clock_ns() if engine.started else int64(0)
             now_ns = time_ns(clock)
             samples = begin_control_frame(clock, np.float64(engine.settings[0].tempo_bpm))
             hear(here, now_ns, 0)
-            think(here, 0, 0)
+            think(here, now_ns, 0)
             play(here, samples, 0)
             report(here, now_ns, 0)
             if engine.started:
@@ -47,15 +48,17 @@ def process(out: Any, engine: Any, shared: Any) -> None:
                 counters = shared.counters
                 counters.control_histogram[min(max(spent_ns // CONTROL_BIN_NS, 0), CONTROL_BINS - 1)] += 1
                 counters.control_ns_max = max(counters.control_ns_max, spent_ns)
-        if 0 <= engine.next_note <= clock.sample:
-            start(here, 0, 0)
+        # Commands are taken as a block begins; offline, where all have their times, with the control frames.
+        asking = int64(done == 0 if engine.started else control)
+        if asking or 0 <= engine.next_note <= clock.sample:
+            start(here, asking, 0)
         n = segment_frames(clock, frames - done, engine.next_note)
         voices(here, n, 0)
         finish(here, n, 0)
         segment = engine.segment[:n]
         route(out[done : done + n], segment, engine.settings[0])
         if engine.settings[0].record:
-            push_sound(shared.sound, segment)
+            shared.counters.dropped_sound += push_sound(shared.sound, segment)
         clock.sample += n
         done += n
 
@@ -69,7 +72,7 @@ def hurried(engine: Any, frames: int) -> bool:
     """
     clock = engine.clock
     hurry = engine.started != 0 and engine.settings[0].low_latency != 0
-    return hurry and clock.next_control < clock.sample + frames
+    return bool(hurry and clock.next_control < clock.sample + frames)
 
 
 @kernel

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from echelon_engine._jit import kernel
+from echelon_engine._jit import int64, kernel
 from echelon_engine.atomics import exchange, fence_acquire, fence_release, load_acquire, store_release
 
 FRESH = 4  # in a triple buffer's middle word: the slot holds something the reader has not seen
@@ -68,22 +68,22 @@ def pop_sound(sound: Any, ring: Any) -> int:
     """Move up to len(sound) sample frames from the ring to `sound` (n, 2) float32; return how many."""
     capacity = np.uint64(ring.item.shape[0])
     read = ring.read[0]
-    n = min(np.int64(load_acquire(ring.written.ctypes.data) - read), np.int64(sound.shape[0]))
+    n = min(int64(load_acquire(ring.written.ctypes.data) - read), int64(sound.shape[0]))
     for i in range(n):
         slot = (read + np.uint64(i)) & (capacity - np.uint64(1))
         sound[i, 0] = ring.item[slot, 0]
         sound[i, 1] = ring.item[slot, 1]
     store_release(ring.read.ctypes.data, read + np.uint64(n))
-    return n
+    return int(n)
 
 
 @kernel
 def discard(ring: Any) -> int:
     """Forget everything in the ring, as its consumer; return how many items that were."""
     written = load_acquire(ring.written.ctypes.data)
-    n = np.int64(written - ring.read[0])
+    n = int64(written - ring.read[0])
     store_release(ring.read.ctypes.data, written)
-    return n
+    return int(n)
 
 
 @kernel

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from echelon_engine._jit import kernel
+from echelon_engine._jit import int64, kernel
 from echelon_engine.clock import NS
 from echelon_engine.kernels import instrument
 from echelon_engine.kernels.finite import finite_number
@@ -29,13 +29,14 @@ PENDING = np.dtype(
 PENDING_NOTES = 64
 LONGEST_WAIT_S = 10
 LOWEST_NOTE, HIGHEST_NOTE = 12.0, 120.0
+OCTAVE = 12.0
 
 
 @kernel
 def take_commands(engine: Any, shared: Any) -> None:
     """Move what the producers asked for into the schedule; what finds no free slot waits in its ring."""
     clock = engine.clock
-    free = np.int64(0)
+    free = int64(0)
     for producer in range(PRODUCERS):
         while True:
             while free < PENDING_NOTES and engine.pending[free].waiting:
@@ -46,7 +47,7 @@ def take_commands(engine: Any, shared: Any) -> None:
             sample = clock.sample
             if command.time_ns > 0:
                 seconds = np.float64(command.time_ns - clock.origin_ns) / NS
-                sample = max(sample, np.int64(seconds * clock.rate_hz + 0.5))
+                sample = max(sample, int64(seconds * clock.rate_hz + 0.5))
                 sample = min(sample, clock.sample + LONGEST_WAIT_S * clock.rate_hz)
             if command.kind == NOTE_ON or command.kind == NOTE_OFF:
                 slot = engine.pending[free]
@@ -65,26 +66,41 @@ def take_commands(engine: Any, shared: Any) -> None:
 def sound(engine: Any, kind: int, key: int, pitch: float, velocity: float, pan: float) -> None:
     """Start or end a note at the current sample. Values that are not finite are refused."""
     if kind == NOTE_OFF:
-        instrument.note_off(engine.instrument, np.int64(key))
+        instrument.note_off(engine.instrument, int64(key))
     elif finite_number(pitch) and finite_number(velocity) and finite_number(pan) and velocity > 0.0:
         engine.onsets += 1
-        pitch = min(max(np.float64(pitch), LOWEST_NOTE), HIGHEST_NOTE)
+        pitch = min(max(np.float64(pitch), -OCTAVE), HIGHEST_NOTE + 2.0 * OCTAVE)
+        while pitch < LOWEST_NOTE:  # folded by octaves, so that it stays in its scale
+            pitch += OCTAVE
+        while pitch > HIGHEST_NOTE:
+            pitch -= OCTAVE
         velocity = min(np.float64(velocity), 1.0)
         pan = min(max(np.float64(pan), -1.0), 1.0)
-        instrument.note_on(engine.instrument, np.int64(key), pitch, velocity, pan)
+        instrument.note_on(engine.instrument, int64(key), pitch, velocity, pan)
 
 
 @kernel
 def start_due(engine: Any) -> None:
     """Start every note whose sample has come, in the order of the slots."""
-    following = np.int64(-1)
+    following = int64(-1)
     for i in range(PENDING_NOTES):
         slot = engine.pending[i]
         if slot.waiting == 0:
             continue
         if slot.sample <= engine.clock.sample:
             slot.waiting = 0
-            sound(engine, np.int64(slot.kind), slot.key, slot.pitch, slot.velocity, slot.pan)
+            engine.external = 1.0
+            engine.held_keys = max(engine.held_keys + (1 if slot.kind == NOTE_ON else -1), 0)
+            sound(engine, int64(slot.kind), slot.key, slot.pitch, slot.velocity, slot.pan)
         elif following < 0 or slot.sample < following:
             following = slot.sample
     engine.next_note = following
+
+
+@kernel
+def clear(engine: Any) -> None:
+    """Forget every note that waits."""
+    for i in range(PENDING_NOTES):
+        engine.pending[i].waiting = 0
+    engine.next_note = -1
+    engine.held_keys = 0

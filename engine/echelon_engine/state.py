@@ -53,7 +53,7 @@ ENGINE = np.dtype(
         ("e", np.float32, (96,)),
         ("z_lim", np.float32, (96,)),
         ("z", np.float32, (32,)),
-        ("coupled_frame", np.int64),
+        ("boundary_beat", np.int64),  # the beat at DELL coupled's last boundary
         ("y", np.float32, (LANES,)),
         ("last_y", np.float32, (LANES,)),
         ("latent25", np.float32, (len(LATENT_STATE_NAMES),)),
@@ -63,6 +63,9 @@ ENGINE = np.dtype(
         ("next_note", np.int64),  # sample of the earliest pending note, -1 without one
         ("panic", np.uint32),
         ("onsets", np.int64),
+        ("refused_lanes", np.int64),
+        ("external", np.float64),  # 1 while somebody else than the body plays notes, then falls to 0
+        ("held_keys", np.int64),  # of theirs
         # one record of each kind that travels
         ("settings", SETTINGS, (1,)),
         ("command", COMMAND, (1,)),

@@ -27,7 +27,7 @@ from echelon_engine.errors import UserError
 from echelon_engine.kernels import instrument, output
 from echelon_engine.memory import SHARED
 from echelon_engine.native import pointer
-from echelon_engine.schedule import start_due
+from echelon_engine.schedule import start_due, take_commands
 from echelon_engine.state import ENGINE
 
 # Every unit takes the engine record and two integers, whatever it needs of them.
@@ -39,8 +39,8 @@ def _hear(engine_data: Any, now_ns: int, _unused: int) -> None:
     hear(engine, carray(pointer(engine.shared_address), (1,), SHARED)[0], now_ns)
 
 
-def _think(engine_data: Any, _first: int, _second: int) -> None:
-    think(carray(engine_data, (1,), ENGINE)[0])
+def _think(engine_data: Any, now_ns: int, _unused: int) -> None:
+    think(carray(engine_data, (1,), ENGINE)[0], now_ns)
 
 
 def _play(engine_data: Any, samples: int, _unused: int) -> None:
@@ -53,8 +53,11 @@ def _report(engine_data: Any, now_ns: int, _unused: int) -> None:
     report(engine, carray(pointer(engine.shared_address), (1,), SHARED)[0], now_ns)
 
 
-def _start(engine_data: Any, _first: int, _second: int) -> None:
-    start_due(carray(engine_data, (1,), ENGINE)[0])
+def _start(engine_data: Any, asking: int, _unused: int) -> None:
+    engine = carray(engine_data, (1,), ENGINE)[0]
+    if asking:
+        take_commands(engine, carray(pointer(engine.shared_address), (1,), SHARED)[0])
+    start_due(engine)
 
 
 def _voices(engine_data: Any, frames: int, _unused: int) -> None:

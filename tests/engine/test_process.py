@@ -10,7 +10,7 @@ from numba.core.runtime import _nrt_python, rtsys
 from echelon_engine import _jit, callback, offline, process, units
 from echelon_engine.block import new_shared
 from echelon_engine.drivers import address_of
-from echelon_engine.memory import COMMAND, CONTROL, NOTE_ON, SHARED
+from echelon_engine.memory import COMMAND, CONTROL, LIMB_FRAME, NOTE_ON, SHARED
 from echelon_engine.native import pointer
 from echelon_engine.state import ENGINE, new_engine
 
@@ -45,22 +45,23 @@ def test_two_renders_are_byte_identical(dance, settings, weights) -> None:
 
 
 def test_a_note_starts_on_its_sample(settings, weights) -> None:
-    """A note stamped between control frames is silent before its sample and sounds right after it."""
+    """A note stamped between control frames changes nothing before its sample and sounds right after it."""
     settings["notes_from_motion"] = 0
-    command = np.zeros(1, COMMAND)
     sample = 12_345
-    command["kind"], command["key"], command["value"] = NOTE_ON, 99, (60.0, 0.9, 0.0, 0.0)
-    command["time_ns"] = round(sample * 1e9 / 48000)
-    sound = []
+    commands = np.zeros(2, COMMAND)
+    commands["kind"], commands["key"] = NOTE_ON, (98, 99)
+    commands["value"] = ((48.0, 0.1, 0.0, 0.0), (60.0, 0.9, 0.0, 0.0))
+    commands["time_ns"] = (50_000_000, round(sample * 1e9 / 48000))  # the first opens a stage that was at rest
+    heard = {}
     for block in (64, 512):
-        rendering = offline.render(
-            np.zeros(0, dtype=offline.LIMB_FRAME), 0.6, settings[0], weights, block_frames=block, commands=command
-        )
-        sound.append(rendering.sound)
-    onset = int(np.flatnonzero(np.abs(sound[0]).max(axis=1) > 0)[0])
+        for count in (1, 2):
+            heard[block, count] = offline.render(
+                np.zeros(0, LIMB_FRAME), 0.6, settings[0], weights, block_frames=block, commands=commands[:count]
+            ).sound
+    onset = int(np.flatnonzero((heard[64, 2] != heard[64, 1]).any(axis=1))[0])
     look_ahead = 72  # of the limiter, 1.5 ms
     assert sample <= onset <= sample + look_ahead + 64
-    assert np.array_equal(sound[0], sound[1])
+    assert np.array_equal(heard[64, 2], heard[512, 2])
 
 
 def test_the_clock_counts_frames_beats_and_bars(dance, settings, weights) -> None:

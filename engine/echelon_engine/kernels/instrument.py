@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from echelon_engine._jit import kernel
 from echelon_engine.kernels import envelope, operators, svf, voice
+from echelon_engine.kernels.finite import finite_number
 from echelon_engine.kernels.operators import SEGMENT, WORK
 from echelon_engine.kernels.voice import FADING, FREE, LINES, SOUNDING, VOICE
 from echelon_engine.parameters import LANE, LANES, PARAMETERS
@@ -89,7 +90,7 @@ def control(inst: Any, values: NDArray[np.float32], frames: int) -> None:
     A value that is not finite leaves its lane where it was heading. Bodies are retuned at the next `render`.
     """
     for lane in range(LANES):
-        if math.isfinite(values[lane]):
+        if finite_number(values[lane]):
             inst.values[lane] = values[lane]
     _aim(inst)
     inst.frames = max(frames, 1)
@@ -106,7 +107,7 @@ def note_on(inst: Any, key: int, pitch_midi: float, velocity: float, pan: float)
     A key that sounds at the same pitch is struck again. Else a free voice takes the note, or the quietest one (released
     ones first) fades within 4 ms and takes it at the next segment. A pitch that is not finite is ignored.
     """
-    if not (math.isfinite(pitch_midi) and math.isfinite(velocity) and math.isfinite(pan)):
+    if not (finite_number(pitch_midi) and finite_number(velocity) and finite_number(pan)):
         return
     chosen = -1
     best = 1e30
@@ -154,7 +155,7 @@ def note_off(inst: Any, key: int) -> None:
 @kernel
 def bow(inst: Any, key: int, force: float) -> None:
     """Bow the body that `key` holds with a force 0..1, reached within one control period and kept until changed."""
-    if math.isfinite(force):
+    if finite_number(force):
         for v in range(VOICES):
             one = inst.voice[v]
             if one.state == SOUNDING and one.gate == 1 and one.key == key:

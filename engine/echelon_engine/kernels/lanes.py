@@ -19,9 +19,7 @@ SNAPS = np.array([0.25, 0.5, 1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
 
 
 @kernel
-def positions(
-    position: NDArray[np.float32], last_y: NDArray[np.float32], y: NDArray[np.float32], settings: Any
-) -> int:
+def positions(position: NDArray[np.float32], last_y: NDArray[np.float32], y: NDArray[np.float32], settings: Any) -> int:
     """Move `position` (32,) 0..1 one control frame toward sigmoid(y) or a person's override; return lanes refused.
 
     A lane of `y` that is not finite keeps its last value (`last_y`, (32,)). No lane moves more than `SLEW`.

@@ -38,8 +38,6 @@ VOICE = np.dtype(
         ("state", np.int64),
         ("key", np.int64),
         ("gate", np.int64),
-        ("born", np.int64),
-        ("tuned", np.int64),  # control frame whose body it has
         ("fade_left", np.int64),
         ("fundamental_hz", np.float64),
         ("loudness", np.float64),  # of the body, and once more behind the filter; 1 is mezzo forte
@@ -60,7 +58,6 @@ VOICE = np.dtype(
         ("strike_frames", np.int64),
         ("strike_gain", np.float64),
         ("strike_noise", np.float64),
-        ("strike_low", np.float64),
         ("power", np.float64),  # of the body, smoothed: what limits bow and operators
         ("dc_in", np.float64),
         ("dc_out", np.float64),
@@ -155,7 +152,6 @@ def begin(voice: Any, values: Any, rate_hz: float, born: int) -> None:
         hz *= 2.0
     velocity = min(max(note.velocity, 0.0), 1.0)
     voice.key = note.key
-    voice.born = born
     voice.gate = 1
     voice.loudness = (2.0 * velocity) ** 0.65
     angle = 0.25 * math.pi * (min(max(note.pan, -1.0), 1.0) + 1.0)
@@ -193,7 +189,6 @@ def begin(voice: Any, values: Any, rate_hz: float, born: int) -> None:
         voice.bow_left = 0
         voice.bow_phase = 0.0
         voice.bow_low = 0.0
-        voice.strike_low = 0.0
         voice.power = 0.0
         voice.heard = 0.0
         voice.dc_in = 0.0
