@@ -6,13 +6,16 @@ import gc
 import os
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from echelon_bridges.child import begin, is_wanted, say, wait_until_wanted
 from echelon_bridges.devices import Device, find_device, import_sounddevice, quiet_stderr
 from echelon_engine.block import SharedBlock
 from echelon_engine.config import Config
-from echelon_engine.errors import EXIT_USAGE, UserError
+from echelon_engine.errors import UserError
+
+if TYPE_CHECKING:
+    from echelon_engine.drivers import Driver
 
 FIRST_BLOCK_S = 2.0
 WATCH_S = 0.1
@@ -51,7 +54,7 @@ def new_engine(config: Config, shared: Any, weights: Any) -> Any:
     )
 
 
-def open_driver(config: Config, device: Device, engine: Any) -> Any:
+def open_driver(config: Config, device: Device, engine: Any) -> Driver:
     """Return a driver for `device`; raises `UserError` when it refuses rate, block or channels."""
     from echelon_engine.drivers import NullDriver, PortAudioDriver
 
@@ -118,7 +121,7 @@ def main() -> int:
         play(sys.argv[sys.argv.index("--name") + 1], config, ended)
     except UserError as error:
         say("error", text=str(error))
-        return EXIT_USAGE if error.value.startswith(("device", "PortAudio")) else error.exit_code
+        return error.exit_code
     return 0
 
 

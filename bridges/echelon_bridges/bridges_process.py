@@ -8,13 +8,16 @@ import sys
 import time
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from echelon_bridges.child import begin, say
 from echelon_bridges.sensors import Sensor, open_sensors
 from echelon_engine.block import SharedBlock
 from echelon_engine.config import Config
 from echelon_engine.errors import UserError
+
+if TYPE_CHECKING:
+    from echelon_bridges.recorder import Recorder
 
 TICK_S = 0.01
 REPORT_NS = 500_000_000
@@ -38,14 +41,32 @@ def motion_source(config: Config) -> Any:
     return None
 
 
-def recording_path(config: Config, epoch: int) -> Path:
-    """Return where to record: the configured file, or a new one beside it after a restart, so that nothing is lost."""
-    path = Path(config.output.record)
-    part = 2
-    while epoch > 1 and path.exists():
-        path = Path(config.output.record).with_stem(f"{Path(config.output.record).stem}-{part}")
-        part += 1
-    return path
+def start_recording(config: Config, shared: Any) -> Recorder | None:
+    """Return what records to the configured file, or None where nothing is to be recorded.
+
+    After a restart it is a new file beside the first, so that nothing is lost, and one that cannot be opened is only a
+    warning: the show goes on. At the start it raises `UserError`.
+    """
+    if not config.output.record:
+        return None
+    from echelon_bridges.recorder import Recorder, unused
+    from echelon_engine.wav import WavWriter
+
+    first = Path(config.output.record)
+
+    def open_writer(path: Path) -> WavWriter:
+        return WavWriter(path, config.audio.rate_hz, encoding=config.output.record_format)
+
+    restarted = int(shared["header"]["epoch"]) > 1
+    try:
+        writer = open_writer(unused(first) if restarted and first.exists() else first)
+    except UserError as error:
+        if not restarted:
+            raise
+        say("warning", text=f"recording has stopped: {error}")
+        say("recording", path=str(first), seconds=0.0, error=str(error))
+        return None
+    return Recorder(shared["sound"], writer, lambda: open_writer(unused(first)))
 
 
 class Bridges:
@@ -53,48 +74,50 @@ class Bridges:
 
     def __init__(self, config: Config, block: SharedBlock) -> None:
         from echelon_bridges.player import Player
-        from echelon_bridges.recorder import Recorder
         from echelon_engine import rings
-        from echelon_engine.wav import WavWriter
 
         self._rings, self._shared, self._config = rings, block.shared, config
-        source = motion_source(config)
-        self._player = None if source is None else Player(source, self._shared["frames"][config.motion.focus], 0)
-        self._begun = self._told_end = self._told_silence = False
+        header = self._shared["header"]
+        source = None if header["live_seen"] else motion_source(config)
+        self._focus = int(header["focus"])
+        self._player = None if source is None else Player(source, self._shared["frames"][self._focus], 0)
+        self._begun = self._told_end = self._told_silence = self._told_failure = False
         self.sensors, warnings = open_sensors(config)
         for warning in warnings:
             say("warning", text=warning)
         self._selector = selectors.DefaultSelector()
         for sensor in self.sensors:
             self._selector.register(sensor.port.socket, selectors.EVENT_READ, sensor)
-        self._recorder: Recorder | None = None
-        if config.output.record:
-            path = recording_path(config, int(self._shared["header"]["epoch"]))
-            if str(path) != config.output.record:
-                say("notice", text=f"recording goes on in {path}")
-            writer = WavWriter(path, config.audio.rate_hz, encoding=config.output.record_format)
-            self._recorder = Recorder(self._shared["sound"], writer)
+        self._recorder = start_recording(config, self._shared)
+        self._recording_to = Path(config.output.record)
         self._start_ns = self._report_ns = time.monotonic_ns()
 
     def run(self, ended: Event) -> None:
         """Bridge until told to leave."""
         while not ended.is_set():
-            ready = self._selector.select(TICK_S)
-            now_ns = time.monotonic_ns()
-            for key, _ in ready:
-                self._hear(key.data, now_ns)
-            self._feed(now_ns)
-            self._rings.discard(self._shared["records"])
-            if now_ns - self._report_ns >= REPORT_NS:
-                self._report_ns = now_ns
-                self._report(now_ns)
+            self.turn()
+
+    def turn(self) -> None:
+        """Wait for datagrams, 10 ms at most, and do what is due."""
+        ready = self._selector.select(TICK_S)
+        now_ns = time.monotonic_ns()
+        for key, _ in ready:
+            self._hear(key.data, now_ns)
+        self._feed(now_ns)
+        self._rings.discard(self._shared["records"])
+        self._watch_recording()
+        if now_ns - self._report_ns >= REPORT_NS:
+            self._report_ns = now_ns
+            self._report(now_ns)
 
     def _hear(self, sensor: Sensor, now_ns: int) -> None:
         ring = self._shared["frames"][sensor.performer]
         for frames in sensor.read(now_ns):
-            if self._player is not None and sensor.performer == self._config.motion.focus:
-                self._player = None  # never back
-                say("notice", text=f"{sensor.name} is heard: the performer takes over")
+            if sensor.performer == int(self._shared["header"]["focus"]) and not self._shared["header"]["live_seen"]:
+                self._shared["header"]["live_seen"] = 1
+                if self._player is not None:
+                    self._player = None  # never back
+                    say("notice", text=f"{sensor.name} is heard: the performer takes over")
             for i in range(len(frames)):
                 self._rings.push(ring, frames[i : i + 1])
 
@@ -108,18 +131,37 @@ class Bridges:
             self._begun = True
             self._player.start_ns = started_ns
             self._player.skip_to(now_ns)
+        focus = int(self._shared["header"]["focus"])
+        if focus != self._focus:
+            self._focus = focus
+            self._player.move_to(self._shared["frames"][focus], now_ns)
         self._player.feed(now_ns)
         if self._player.ended and not self._told_end:
             self._told_end = True
             say("notice", text="the motion file has ended; loop it with --loop")
 
+    def _watch_recording(self) -> None:
+        """Say at once, and once, that a recording failed or goes on in another file."""
+        recorder = self._recorder
+        if recorder is None:
+            return
+        if recorder.path != self._recording_to:
+            self._recording_to = recorder.path
+            say("notice", text=f"recording goes on in {recorder.path}")
+        if recorder.error and not self._told_failure:
+            self._told_failure = True
+            say("warning", text=f"recording has stopped: {recorder.error}")
+            self._report_recording(recorder)
+
+    def _report_recording(self, recorder: Recorder) -> None:
+        seconds = round(recorder.frames / self._config.audio.rate_hz, 1)
+        failure = {"error": recorder.error} if recorder.error else {}
+        say("recording", path=str(recorder.path), seconds=seconds, **failure)
+
     def _report(self, now_ns: int) -> None:
         say("sensors", sensors=[sensor.report(now_ns) for sensor in self.sensors])
         if self._recorder is not None:
-            state = {"seconds": round(self._recorder.frames / self._config.audio.rate_hz, 1)}
-            if self._recorder.error:
-                state["error"] = self._recorder.error  # type: ignore[assignment]
-            say("recording", **state)
+            self._report_recording(self._recorder)
         newest_ns = max([self._start_ns, *(sensor.last_frame_ns for sensor in self.sensors)])
         silent = now_ns - newest_ns > SILENT_NS
         if silent and not self._told_silence and self.sensors:
@@ -132,8 +174,8 @@ class Bridges:
         """Finish the recording, close every socket."""
         if self._recorder is not None:
             self._recorder.close()
-            if self._recorder.error:
-                say("warning", text=f"recording: {self._recorder.error}")
+            self._watch_recording()
+            self._report_recording(self._recorder)
         self._selector.close()
         for sensor in self.sensors:
             sensor.port.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -13,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from echelon_bridges import lock
-from echelon_engine.config import BUILT_IN, Config
+from echelon_bridges import lock, udp
+from echelon_bridges.sensors import name_of
+from echelon_engine.config import BUILT_IN, SENSOR_KINDS, Config
 from echelon_engine.errors import UserError
 
 Verdict = Literal["ok", "warn", "fail"]
@@ -165,22 +165,24 @@ def memory(_: Config) -> Iterator[Row]:
 def ports(config: Config) -> Iterator[Row]:
     """The sensors' ports: free, used by a running engine, or taken."""
     engines = lock.running()
-    for name in ("mocopi", "vmc"):
-        port = getattr(config.ports, name)
-        if port == 0:
-            yield Row(f"port {name}", "ok", "closed by the configuration")
+    for kind in SENSOR_KINDS:
+        first = getattr(config.ports, kind)
+        if first == 0:
+            yield Row(f"port {kind}", "ok", "closed by the configuration")
             continue
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for performer in range(config.motion.performers):
+            port, subject = first + performer, f"port {name_of(kind, performer)}"
             try:
-                probe.bind((config.ports.bind, port))
-                yield Row(f"port {name}", "ok", f"UDP {config.ports.bind}:{port} is free")
-            except OSError as error:
-                reason = error.strerror or str(error)
+                udp.bind(config.ports.bind, port).close()
+                yield Row(subject, "ok", f"UDP {config.ports.bind}:{port} is free")
+            except UserError as error:
                 if engines:
-                    yield Row(f"port {name}", "ok", f"UDP {port} is in use; running here: {', '.join(engines)}")
+                    yield Row(subject, "ok", f"UDP {port} is in use; running here: {', '.join(engines)}")
                 else:
-                    verdict: Verdict = "fail" if config.is_chosen(f"ports.{name}") else "warn"
-                    yield Row(f"port {name}", verdict, f"UDP {config.ports.bind}:{port}: {reason}", f"set ports.{name}")
+                    chosen = config.is_chosen(f"ports.{kind}") or config.is_chosen("ports.bind")
+                    yield Row(
+                        subject, "fail" if chosen else "warn", f"{error.value}: {error.rule}", f"set ports.{kind}"
+                    )
 
 
 def models(config: Config) -> Iterator[Row]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_engine import rings
+from echelon_engine.memory import BREAK
 
 AHEAD_NS = 150_000_000  # a stall of the bridges up to this long is not heard
 NS = 1_000_000_000
@@ -28,12 +29,25 @@ class Player:
     def __init__(self, source: Source, ring: Any, start_ns: int) -> None:
         self.source, self.ring, self.start_ns = source, ring, start_ns
         self._next = 0
+        self._broken = False  # the next frame does not follow the one before
         self.sent = 0
         self.ended = False
 
     def skip_to(self, now_ns: int) -> None:
-        """Go on where the motion would be by now: for bridges that were restarted."""
+        """Go on where the motion would be by now, after what the ring holds already: for bridges that were restarted.
+
+        The first frame is marked BREAK.
+        """
         self._next = max(0, int((now_ns - self.start_ns) * self.source.rate_hz // NS))
+        if written := int(self.ring["written"][0]):
+            newest_ns = int(self.ring["item"][(written - 1) % len(self.ring["item"])]["time_ns"])
+            self._next = max(self._next, round((newest_ns - self.start_ns) * self.source.rate_hz / NS) + 1)
+        self._broken = True
+
+    def move_to(self, ring: Any, now_ns: int) -> None:
+        """Play for another performer from now on."""
+        self.ring = ring
+        self.skip_to(now_ns)
 
     def feed(self, now_ns: int) -> None:
         """Push every frame due within `AHEAD_NS` of `now_ns`."""
@@ -47,6 +61,9 @@ class Player:
         frames = np.ascontiguousarray(frames)
         frames["time_ns"] += self.start_ns
         frames["arrival_ns"] = np.maximum(frames["time_ns"], 0)
+        if self._broken:
+            frames["flags"][0] |= BREAK
+            self._broken = False
         for i in range(len(frames)):
             if rings.push(self.ring, frames[i : i + 1]):
                 self.sent += 1

@@ -1,8 +1,11 @@
-"""Writes what is heard to a WAV file, in a thread of its own, from the sound ring."""
+"""Writes what is heard to WAV files, in a thread of its own, from the sound ring."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,16 +18,33 @@ CHUNK_FRAMES = 8192
 PERIOD_S = 0.05
 
 
-class Recorder:
-    """Empties `ring` (the shared `sound`) into `writer` every 50 ms until `close`; an error ends only the recording."""
+def unused(path: Path) -> Path:
+    """Return the first of name-2.wav, name-3.wav .. beside `path` that does not exist."""
+    part = 2
+    while (beside := path.with_stem(f"{path.stem}-{part}")).exists():
+        part += 1
+    return beside
 
-    def __init__(self, ring: Any, writer: WavWriter) -> None:
-        self._ring, self._writer = ring, writer
+
+class Recorder:
+    """Empties `ring` (the shared `sound`) into `writer` every 50 ms until `close`.
+
+    A file that is full (4 GiB) is followed by the writer that `follow()` opens, without a sample lost. An error ends
+    only the recording: `error` then says why, and what was written stays readable.
+    """
+
+    def __init__(self, ring: Any, writer: WavWriter, follow: Callable[[], WavWriter]) -> None:
+        self._ring, self._writer, self._follow = ring, writer, follow
         self._stop = threading.Event()
         self.frames = 0
         self.error = ""
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
+
+    @property
+    def path(self) -> Path:
+        """The file that is being written."""
+        return self._writer.path
 
     def _run(self) -> None:
         chunk = np.zeros((CHUNK_FRAMES, 2), np.float32)
@@ -32,14 +52,26 @@ class Recorder:
             while True:
                 last = self._stop.is_set()
                 while n := rings.pop_sound(chunk, self._ring):
-                    self._writer.write(chunk[:n])
-                    self.frames += n
+                    self._write(chunk[:n])
                 if last:
                     break
                 self._stop.wait(PERIOD_S)
             self._writer.close()
         except (UserError, OSError) as error:
             self.error = str(error)
+            with contextlib.suppress(UserError, OSError):
+                self._writer.close()
+
+    def _write(self, sound: Any) -> None:
+        while len(sound):
+            room = self._writer.max_frames - self._writer.frames
+            if room <= 0:
+                self._writer.close()
+                self._writer = self._follow()
+                continue
+            self._writer.write(sound[:room])
+            self.frames += len(sound[:room])
+            sound = sound[room:]
 
     def close(self) -> None:
         """Write what is left, finish the file."""

@@ -11,17 +11,20 @@ from echelon_bridges.protocol.mocopi_stream import MocopiStream
 from echelon_bridges.protocol.sniff import protocol_of
 from echelon_bridges.protocol.vmc import VmcStream
 from echelon_bridges.udp import UdpPort, bind
-from echelon_engine.config import Config
+from echelon_engine.config import SENSOR_KINDS, Config
 from echelon_engine.errors import UserError
 
-KINDS = ("mocopi", "vmc")
+
+def name_of(kind: str, performer: int) -> str:
+    """Return what people read: mocopi, vmc, and for further performers mocopi.1 .."""
+    return kind if performer == 0 else f"{kind}.{performer}"
 
 
 class Sensor:
-    """One port of one performer. `name` is what people read: mocopi, vmc, and for further performers mocopi.1 .."""
+    """One port of one performer, called `name_of` it."""
 
     def __init__(self, kind: str, performer: int, port: UdpPort) -> None:
-        self.name = kind if performer == 0 else f"{kind}.{performer}"
+        self.name = name_of(kind, performer)
         self.performer, self.port = performer, port
         self.frames = 0
         self.last_frame_ns = 0
@@ -55,16 +58,21 @@ class Sensor:
         frames_before, ns_before = self._reported
         self._reported = (self.frames, now_ns)
         counts = [stream.counts for stream in self._streams.values()]
+        port = self.port.counts
         return {
             "name": self.name,
             "performer": self.performer,
             "address": self.port.address[0],
             "port": self.port.address[1],
             "rate_hz": round((self.frames - frames_before) * 1e9 / max(now_ns - ns_before, 1), 1) if ns_before else 0.0,
-            "datagrams": self.port.counts.datagrams,
+            "datagrams": port.datagrams,
             "frames": self.frames,
             "lost": sum(getattr(each, "lost", 0) for each in counts),
-            "refused": sum(each.refused + each.refused_bones for each in counts) + self.port.counts.over_budget,
+            "refused": sum(each.refused + each.refused_bones for each in counts)
+            + port.over_budget
+            + port.sources_refused,
+            "over_budget": port.over_budget,
+            "sources_refused": port.sources_refused,
             "undecodable": self.undecodable,
         }
 
@@ -76,7 +84,7 @@ def open_sensors(config: Config) -> tuple[list[Sensor], list[str]]:
     """
     sensors: list[Sensor] = []
     warnings: list[str] = []
-    for kind in KINDS:
+    for kind in SENSOR_KINDS:
         base = int(getattr(config.ports, kind))
         for performer in range(config.motion.performers if base else 0):
             try:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-STATES = ("idle", "warmup", "active", "transitioning")
-HISTOGRAM_UNIT = 1 / 128  # of a block's period
+from echelon_engine.memory import ENGINE_STATES, FROZEN, HELD, LOAD_BINS_PER_PERIOD, PRESENT
+
+LATENCY_OF_MOTION_NS = 1_000_000_000  # older motion is no longer what is heard
 COUNTED = (
     "blocks",
     "expected_blocks",
@@ -33,12 +34,25 @@ def percentile(histogram: Any, share: float) -> float:
     if total == 0:
         return 0.0
     bin_ = int(np.searchsorted(np.cumsum(histogram), share * total))
-    return (min(bin_, len(histogram) - 1) + 1) * HISTOGRAM_UNIT
+    return (min(bin_, len(histogram) - 1) + 1) / LOAD_BINS_PER_PERIOD
+
+
+def latency_ms(snapshot: Any) -> float | None:
+    """Return milliseconds from the newest motion's arrival to the converter; None while no body moves the sound.
+
+    `snapshot` is a memory.CONTROL.
+    """
+    flags, arrival_ns = int(snapshot["flags"]), int(snapshot["motion_arrival_ns"])
+    age_ns = int(snapshot["dac_ns"]) - arrival_ns
+    if arrival_ns <= 0 or flags & (FROZEN | HELD) or not flags & PRESENT or age_ns > LATENCY_OF_MOTION_NS:
+        return None
+    return round(age_ns / 1e6, 2)
 
 
 def collect(
     shared: Any,
     snapshot: Any,
+    settings: Any,
     *,
     name: str,
     version: str,
@@ -50,13 +64,14 @@ def collect(
 ) -> dict[str, Any]:
     """Return the status document, ready for JSON.
 
-    `shared` is the record of memory.SHARED, `snapshot` the newest memory.CONTROL, `audio` what the audio process said
-    when it was ready, the others what the supervisor knows. Loads are shares of a block's period, 0..1.
+    `shared` is the record of memory.SHARED, `snapshot` the newest memory.CONTROL, `settings` the memory.SETTINGS in
+    force, `audio` what the audio process said when it was ready, the others what the supervisor knows. Loads are shares
+    of a block's period, 0..1; `motion_delay_ms` is what the de-jitter adds now, 0 in low latency.
     """
     counters, header = shared["counters"], shared["header"]
     histogram = counters["block_histogram"].copy()
     state = int(snapshot["state"])
-    latency_ns = int(snapshot["dac_ns"]) - int(snapshot["motion_arrival_ns"])
+    low_latency = bool(settings["low_latency"])
     period_ns = 1e9 * int(header["block_frames"]) / max(int(header["rate_hz"]), 1)
     return {
         "name": name,
@@ -71,7 +86,7 @@ def collect(
         "load_p50": round(percentile(histogram, 0.5), 4),
         "load_p99": round(percentile(histogram, 0.99), 4),
         "load_max": round(int(counters["block_ns_max"]) / period_ns, 4),
-        "state": STATES[state] if 0 <= state < len(STATES) else str(state),
+        "state": ENGINE_STATES[state] if 0 <= state < len(ENGINE_STATES) else str(state),
         "tempo_bpm": round(float(snapshot["tempo_bpm"]), 2),
         "bar": int(snapshot["bar"]),
         "beat": round(float(snapshot["beat"]), 3),
@@ -79,7 +94,9 @@ def collect(
         "energy": round(float(snapshot["energy"]), 4),
         "loudness_db": round(max(float(snapshot["loudness_db"]), -200.0), 2),
         "voices": int(snapshot["voices"]),
-        "latency_ms": round(latency_ns / 1e6, 2) if int(snapshot["motion_arrival_ns"]) > 0 else None,
+        "latency_ms": latency_ms(snapshot),
+        "motion_delay_ms": 0.0 if low_latency else round(float(settings["motion_delay_ms"]), 3),
+        "low_latency": low_latency,
         "sensors": [dict(sensor) for sensor in sensors],
         "drops": {
             "records": int(counters["dropped_records"]),
@@ -103,7 +120,8 @@ def table(status: dict[str, Any]) -> str:
     """Return the document as people read it."""
     s = status
     behind = s["blocks"] - s["expected_blocks"]
-    latency = "-" if s["latency_ms"] is None else f"{s['latency_ms']:.1f} ms from motion to converter"
+    latency = "no motion" if s["latency_ms"] is None else f"{s['latency_ms']:.1f} ms from motion to converter"
+    latency += ", low latency" if s["low_latency"] else f", {s['motion_delay_ms']:g} ms of it against jitter"
     rows = [
         ("engine", f"{s['name']}, version {s['version']}, up {s['uptime_s']:.0f} s, epoch {s['epoch']}"),
         ("device", f"{s['device'] or '-'}, {s['rate_hz']} Hz, {s['block']} frames a block"),
@@ -123,8 +141,13 @@ def table(status: dict[str, Any]) -> str:
         heads = ("sensor", "port", "rate", *SENSOR_COUNTS)
         lines += ["", *_columns([heads, *map(_sensor, s["sensors"])])]
     if s["recording"]:
-        lines += ["", *_columns([("recording", ", ".join(f"{k} {v}" for k, v in s["recording"].items()))])]
+        lines += ["", *_columns([("recording", _recording(s["recording"]))])]
     return "\n".join(lines)
+
+
+def _recording(recording: dict[str, Any]) -> str:
+    made = f"{recording.get('seconds', 0)} s in {recording.get('path', '?')}"
+    return f"STOPPED after {made}: {recording['error']}" if recording.get("error") else made
 
 
 def _process(process: dict[str, Any]) -> tuple[str, ...]:
@@ -150,5 +173,7 @@ def line(status: dict[str, Any]) -> str:
     parts += [f"load {s['load_p99']:.0%}", f"{s['underruns']} underruns", f"{s['loudness_db']:.0f} dB"]
     if s["latency_ms"] is not None:
         parts.append(f"{s['latency_ms']:.0f} ms")
+    if s["recording"]:
+        parts.append("NOT RECORDING" if s["recording"].get("error") else "rec")
     parts += [f"{p['name']} {p['state']}" for p in s["processes"] if p["state"] != "ready"]
     return "  ".join(parts)

@@ -70,6 +70,7 @@ class Supervisor:
                 self._terminal.event("notice", text="an engine of this name was killed; what it left is cleared")
             audio = self.config.audio
             self._block = SharedBlock.create(self.name, audio.rate_hz, audio.block)
+            self._block.shared["header"]["focus"] = self.config.motion.focus
             stack.callback(self._block.close)
             stack.callback(self._block.unlink)
             for slot in range(3):  # nobody reads yet
@@ -203,6 +204,7 @@ class Supervisor:
         return status.collect(
             self._block.shared,
             self._snapshot[0],
+            self.settings[0],
             name=self.name,
             version=__version__,
             uptime_s=time.monotonic() - self._began,
@@ -224,9 +226,10 @@ class Supervisor:
             case "set":
                 key, value = str(request.get("key", "")), str(request.get("value", ""))
                 changed = self.settings.copy()
-                shown = live.apply(changed[0], key, value)
+                shown = live.apply(changed[0], key, value, self.config)
                 self.settings = changed
                 await self._publish()
+                self._block.shared["header"]["focus"] = int(self.settings[0]["focus"])
                 self._terminal.event("set", key=key, value=shown)
                 return {"key": key, "value": shown}
             case "get":

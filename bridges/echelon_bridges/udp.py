@@ -13,7 +13,8 @@ KERNEL_BUFFER_BYTES = 1 << 19
 TURN_DATAGRAMS = 128  # drained at most before others get their turn
 BUDGET_HZ = 4000.0  # datagrams a second that one source may send: a bone a message at 120 Hz, and more
 BUDGET_BURST = 1000.0
-SOURCES = 64
+SOURCES = 64  # that have a budget at once; one more is refused while all of these are heard
+IDLE_NS = 10_000_000_000  # a source silent for so long gives its place to a new one
 
 
 @dataclass(slots=True)
@@ -38,8 +39,8 @@ class PortCounts:
     """What arrived on one port."""
 
     datagrams: int = 0
-    over_budget: int = 0
-    sources_refused: int = 0
+    over_budget: int = 0  # of sources that send too fast
+    sources_refused: int = 0  # datagrams of sources that were too many
 
 
 @dataclass(slots=True)
@@ -68,7 +69,7 @@ class UdpPort:
             host = source[0]
             budget = self._budgets.get(host)
             if budget is None:
-                if len(self._budgets) >= SOURCES:
+                if len(self._budgets) >= SOURCES and not self._forget_idle(now_ns):
                     self.counts.sources_refused += 1
                     continue
                 budget = self._budgets[host] = Budget(filled_ns=now_ns)
@@ -77,6 +78,14 @@ class UdpPort:
             else:
                 self.counts.over_budget += 1
         return received
+
+    def _forget_idle(self, now_ns: int) -> bool:
+        """Take the budget of the source that is silent for longest; False when every one was heard lately."""
+        host = min(self._budgets, key=lambda each: self._budgets[each].filled_ns)
+        if now_ns - self._budgets[host].filled_ns <= IDLE_NS:
+            return False
+        del self._budgets[host]
+        return True
 
     def close(self) -> None:
         """Close the socket."""
@@ -95,6 +104,9 @@ def bind(host: str, port: int) -> UdpPort:
         if error.errno == errno.EADDRINUSE:
             raise UserError(f"UDP port {port}", "is in use by another program", "stop it, or choose another") from None
         raise UserError(f"UDP {host}:{port}", f"cannot be bound ({error.strerror})", "set ports.bind") from None
+    except (OverflowError, ValueError, TypeError) as error:  # no port number, no host name
+        made.close()
+        raise UserError(f"UDP {host}:{port}", f"is no address ({error})", "set ports.bind") from None
     return UdpPort(made, made.getsockname())
 
 

@@ -16,6 +16,10 @@ class Driver(Protocol):
 
     latency_s: float
 
+    @property
+    def active(self) -> bool:
+        """Whether the callback is still called."""
+
     def start(self) -> None:
         """Begin calling; returns at once."""
 

@@ -9,10 +9,20 @@ import pytest
 from echelon_bridges import status
 from echelon_bridges.terminal import Terminal, key_values
 from echelon_engine.block import new_shared
-from echelon_engine.memory import CONTROL, COUNTERS
+from echelon_engine.memory import CONTROL, COUNTERS, FROZEN, HELD, PRESENT, SETTINGS
 
 
-def document(**changes: object) -> dict[str, object]:
+def moving(flags: int = PRESENT, age_ms: float = 20.5) -> np.void:
+    """A control record whose newest motion arrived so long before its sound."""
+    snapshot = np.zeros(1, CONTROL)[0]
+    snapshot["state"], snapshot["tempo_bpm"], snapshot["loudness_db"] = 2, 96.0, -np.inf
+    snapshot["flags"] = flags
+    snapshot["motion_arrival_ns"] = 1_000_000
+    snapshot["dac_ns"] = 1_000_000 + round(age_ms * 1e6)
+    return snapshot
+
+
+def document(snapshot: np.void | None = None, low_latency: bool = False, **changes: object) -> dict[str, object]:
     """A status document of a small engine that has played a while."""
     shared = new_shared(48000, 480)  # a period of 10 ms
     counters = shared["counters"]
@@ -22,12 +32,12 @@ def document(**changes: object) -> dict[str, object]:
     counters["block_ns_max"] = 12_000_000
     counters["dropped_records"] = 7
     shared["frames"]["dropped"][2, 0] = 4
-    snapshot = np.zeros(1, CONTROL)[0]
-    snapshot["state"], snapshot["tempo_bpm"], snapshot["loudness_db"] = 2, 96.0, -np.inf
-    snapshot["motion_arrival_ns"], snapshot["dac_ns"] = 1_000_000, 21_500_000
+    settings = np.zeros(1, SETTINGS)[0]
+    settings["motion_delay_ms"], settings["low_latency"] = 40.0, low_latency
     found = status.collect(
         shared,
-        snapshot,
+        moving() if snapshot is None else snapshot,
+        settings,
         name="echelon",
         version="1",
         uptime_s=12.34,
@@ -44,12 +54,51 @@ def test_document_is_json_with_every_counter() -> None:
     assert (found["blocks"], found["expected_blocks"], found["underruns"]) == (990, 1000, 3)
     assert found["state"] == "active"
     assert found["latency_ms"] == 20.5
+    assert (found["motion_delay_ms"], found["low_latency"]) == (40.0, False)
     assert found["drops"] == {"records": 7, "sound": 0, "frames": 4, "commands": 0}
     assert found["sensors"][0]["frames"] == 90
     assert found["processes"][0]["pid"] == 41
     assert found["load_p50"] == pytest.approx(13 / 128, abs=1e-4)
     assert found["load_p99"] == pytest.approx(1.0, abs=0.9)
     assert found["load_max"] == pytest.approx(1.2)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "known"),
+    [
+        (moving(), True),
+        (moving(age_ms=999.0), True),
+        (moving(age_ms=1001.0), False),
+        (moving(flags=0), False),
+        (moving(flags=PRESENT | HELD), False),
+        (moving(flags=PRESENT | FROZEN), False),
+        (np.zeros(1, CONTROL)[0], False),
+    ],
+)
+def test_latency_is_told_only_while_a_body_moves_the_sound(snapshot: np.void, known: bool) -> None:
+    """A held, frozen, absent or long silent body has no latency: the figure never grows while nothing moves."""
+    found = document(snapshot)
+    assert (found["latency_ms"] is not None) == known
+    assert ("no motion" in status.table(found)) != known
+
+
+def test_low_latency_has_no_jitter_delay() -> None:
+    """In low latency the de-jitter adds nothing, and the document and the table say which of the two it is."""
+    found = document(low_latency=True)
+    assert (found["motion_delay_ms"], found["low_latency"]) == (0.0, True)
+    assert "low latency" in status.table(found)
+    assert "40 ms of it against jitter" in status.table(document())
+
+
+def test_failed_recording_is_seen_at_a_glance() -> None:
+    """Table and line tell a recording that goes on from one that has stopped, and the table says why."""
+    good = {"path": "x.wav", "seconds": 12.5}
+    bad = {**good, "error": "x.wav: the disk refused more"}
+    assert "12.5 s in x.wav" in status.table(document(recording=good))
+    assert "STOPPED after 12.5 s in x.wav: x.wav: the disk refused more" in status.table(document(recording=bad))
+    assert status.line(document(recording=good)).endswith("rec")
+    assert "NOT RECORDING" in status.line(document(recording=bad))
+    assert "rec" not in status.line(document()).lower()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.9, 0.99, 1.0])

@@ -41,29 +41,9 @@ class Clip:
     notes: tuple[str, ...] = ()
 
     @property
-    def fps(self) -> float:
-        """Frames per second of the recording."""
-        return self.rate_hz
-
-    @property
     def duration_s(self) -> float:
         """Seconds until the frame that would follow the last one."""
         return float(self.frames["time_ns"][-1]) * 1e-9 + 1.0 / self.rate_hz
-
-    def resampled(self, rate_hz: float) -> Clip:
-        """Return the clip at an even rate: rotations by slerp, heading the short way, the rest linearly."""
-        count = max(1, int((len(self.frames) - 1) * rate_hz / self.rate_hz + 1e-9) + 1)
-        times = np.arange(count) / rate_hz
-        source = self.frames["time_ns"] * 1e-9
-        i = np.clip(np.searchsorted(source, times, side="right") - 1, 0, max(len(source) - 2, 0))
-        j = np.minimum(i + 1, len(source) - 1)
-        t = np.where(j > i, np.clip((times - source[i]) / np.maximum(source[j] - source[i], 1e-9), 0.0, 1.0), 0.0)
-        frames = blend(self.frames[i], self.frames[j], t, self.offsets)
-        frames["time_ns"] = frames["arrival_ns"] = np.rint(times * 1e9).astype(np.int64)
-        frames["number"] = np.arange(count)
-        frames["flags"] = 0
-        frames["flags"][0] = self.frames["flags"][0]
-        return replace(self, frames=frames, rate_hz=rate_hz)
 
     def loop(self, blend_s: float = BLEND_S) -> Loop:
         """Return the clip as endless motion, its end cross-blended into its beginning."""

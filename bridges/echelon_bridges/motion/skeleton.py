@@ -49,9 +49,6 @@ LIMBS = len(NAMES)
 ALL_VALID = (1 << LIMBS) - 1
 
 ROOT, TORSO_7, HEAD = INDEX["root"], INDEX["torso_7"], INDEX["head"]
-L_HAND, R_HAND = INDEX["l_hand"], INDEX["r_hand"]
-L_FOOT, R_FOOT = INDEX["l_foot"], INDEX["r_foot"]
-L_TOES, R_TOES = INDEX["l_toes"], INDEX["r_toes"]
 
 LEG_LENGTH_M = 0.81  # thigh and shank together, of the bodies that files of unknown unit are scaled to
 

@@ -87,18 +87,6 @@ def test_a_held_clip_stands_still_and_says_so() -> None:
 
 
 @needs_shared
-def test_resampling_keeps_the_motion() -> None:
-    """50 Hz at 60 Hz lasts as long, hits the common instants, and stays on the sphere."""
-    clip = files.load(BVH[-1])
-    other = clip.resampled(60.0)
-    assert other.duration_s == pytest.approx(clip.duration_s, abs=0.03)
-    np.testing.assert_allclose(
-        other.frames["position"][::6], clip.frames["position"][::5][: len(other.frames[::6])], atol=1e-5
-    )
-    np.testing.assert_allclose(np.linalg.norm(other.frames["rotation"], axis=-1), 1.0, atol=1e-6)
-
-
-@needs_shared
 def test_captured_datagrams_are_the_motion_they_were_made_from() -> None:
     """The mocopi stream (852 frames, 5 skeletons) gives the frames of the BVH that it was encoded from."""
     stream = files.load(next((MOTION / "packets" / "mocopi_stream").glob("*.smfstream")))
