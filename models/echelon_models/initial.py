@@ -33,7 +33,7 @@ REST: dict[str, float] = {
     "filter_cutoff": 1900.0, "filter_q": 0.8, "filter_drive": 3.0, "filter_envelope": 1.0,
     "body_structure": 0.15, "body_brightness": 0.5, "body_damping": 0.3, "body_position": 0.22,
     "reverb_size": 0.55, "reverb_decay": 2.4, "reverb_predelay": 18.0, "reverb_mix": 0.25,
-    "gain": -5.0, "pan": 0.0, "width": 0.6, "ceiling": -1.0,
+    "gain": -4.0, "pan": 0.0, "width": 0.6, "ceiling": -1.0,
 }  # fmt: skip
 
 # Channels of z. Fast: the motion of this frame. Slow: the same over 400 ms, behind a gate that leans to the slow net.
@@ -74,7 +74,7 @@ READOUT: dict[str, dict[int, float]] = {
     "reverb_decay": {SLOW_LEAN_FORWARD: 0.8, SLOW_ACTIVITY: -0.3},
     "reverb_predelay": {SLOW_LEAN_FORWARD: 0.5},
     "reverb_mix": {SLOW_LEAN_FORWARD: 0.8, SLOW_ACTIVITY: -0.4},
-    "gain": {ACTIVITY: 0.8, SLOW_COMMITMENT: 0.5},
+    "gain": {ACTIVITY: 0.2, SLOW_COMMITMENT: 0.1},
     "pan": {LEAN_LEFT: -0.5, SLOW_LEAN_LEFT: -1.1},
     "width": {SLOW_ACTIVITY: 0.7, SLOW_COMMITMENT: 0.4},
 }  # fmt: skip
@@ -120,7 +120,7 @@ def dell_gated(rng: np.random.Generator) -> Tensors:
         if moves and parameter.name not in ("gain", "pan"):
             readout[free, parameter.lane] = _LIFE * life / np.sqrt(width - DESIGNED)
     # Commitment opens the sound at once, ahead of its slow average.
-    for name, logits in (("filter_cutoff", 0.3), ("filter_drive", 0.2), ("gain", 0.3), ("index_1", 0.2)):
+    for name, logits in (("filter_cutoff", 0.3), ("filter_drive", 0.2), ("gain", 0.1), ("index_1", 0.2)):
         readout[width, next(parameter.lane for parameter in PARAMETERS if parameter.name == name)] = logits
     tensors |= {"W_g": gate, "b_g": gate_bias, "W_y": readout}
     # b_y places the resting sound where the net comes to rest without motion.

@@ -42,13 +42,14 @@ DEGREE_HYSTERESIS = 0.3
 
 FLOW_ATTACK_S, FLOW_RELEASE_S = 0.02, 0.12
 BOW_START, BOW_STOP = 0.18, 0.08  # of velocity_scale, smoothed hand speed
+BOW_SLOPE = 0.7  # force = 1 - exp(-slope (hand's flow + the whole body's energy) / velocity_scale)
 BOW_SETTLE_S = 0.15  # sustained: above BOW_START this long
 BOW_REST_S = 0.3  # still: below BOW_STOP this long
 BOW_MOVE_S = 0.9  # the hand stays two degrees away this long: the bow follows
 BOW_GROUP = 3  # it also moves with a strike: of STRINGS = 8, those in the rhythm 3 + 3 + 2
 UNISON_S = 0.12  # both hands on one degree within this: one note
 DRIVE_ATTACK_S, DRIVE_RELEASE_S = 0.04, 0.12
-DRIVE_SLOPE = 1.3  # drive = 1 - exp(-slope energy / velocity_scale)
+DRIVE_SLOPE = 1.5  # drive = 1 - exp(-slope energy / velocity_scale)
 STILL = 0.1  # of full amplitude: how far a still body holds the sound down
 
 EVENT = np.dtype(
@@ -173,7 +174,7 @@ def _bow(notes: Any, motion: Any, h: int, top: int, root_note: int, scale: int, 
     flow = _toward(notes.flow[h], speed, FLOW_ATTACK_S if speed > notes.flow[h] else FLOW_RELEASE_S, dt)
     notes.flow[h] = flow
     flow /= unit
-    force = 1.0 - math.exp(-flow)
+    force = 1.0 - math.exp(-BOW_SLOPE * (flow + float(motion.energy) / unit))
     degree = notes.degree[h]
     bowing = notes.bowing[h] != 0
     change = flow < BOW_STOP if bowing else flow > BOW_START
@@ -215,8 +216,8 @@ def silence(notes: Any) -> None:
 def step(notes: Any, motion: Any, root_note: int, scale: int, velocity_scale: float, playing: bool, dt: float) -> None:
     """Decide this control frame's events from MOTION (after `hands`): event[:count], bow[2], drive.
 
-    Velocity of a strike = 1 - exp(-peak / velocity_scale), floor 0.1; force of a bow = 1 - exp(-flow / velocity_scale);
-    drive = 1 - exp(-1.3 energy / velocity_scale) smoothed. All are smooth and rise with motion, so loudness follows it.
+    Velocity of a strike = 1 - exp(-peak / velocity_scale), floor 0.1; force of a bow: BOW_SLOPE;
+    drive = 1 - exp(-1.5 energy / velocity_scale) smoothed. All are smooth and rise with motion, so loudness follows it.
     With `playing` false what sounds is let go and nothing begins; `drive` goes on.
     """
     unit = max(velocity_scale, 0.05)

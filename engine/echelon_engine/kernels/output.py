@@ -30,7 +30,7 @@ MIDDLE = np.array([0.4, 1.5, 10.0, 0.25, -6.0, 0.0, 1.0, -1.0], np.float64)  # b
 LEFT, RIGHT, SIDE, DRY, WET = range(5)
 LEVELS = 5
 
-MAKEUP_DB = 11.0  # a mezzo forte voice is at -18 dBFS on the bus, and a dance is two or three of them
+MAKEUP_DB = 11.5  # a mezzo forte voice is at -18 dBFS on the bus, and a dance is two or three of them
 SMOOTHING_S = 0.002  # two one-poles after every linear ramp round its corners: a corner alone is a faint click
 MASTER_S = 0.02
 FADE_S = 0.3
