@@ -1,0 +1,269 @@
+"""The bridges' loop, turn by turn: who is heard, what is said, and what a restarted process still knows."""
+
+import errno
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from engines import free_port
+
+from echelon_bridges import audio_process, bridges_process
+from echelon_bridges.bridges_process import Bridges
+from echelon_bridges.motion.dancer import Dancer
+from echelon_bridges.protocol import vmc
+from echelon_engine import rings, wav
+from echelon_engine.block import new_shared
+from echelon_engine.config_file import make
+from echelon_engine.memory import BREAK, LIMB_FRAME
+
+TURNS = 500
+
+
+class Block:
+    """A shared block that no file backs."""
+
+    def __init__(self) -> None:
+        self.shared = new_shared(48000, 512)
+        self.shared["counters"]["start_ns"] = time.monotonic_ns()
+
+
+class Stage:
+    """A block that outlives the bridges on it, and everything they say."""
+
+    def __init__(self, said: list[dict[str, Any]]) -> None:
+        self.block, self.said = Block(), said
+        self.shared = self.block.shared
+        self.port = free_port()
+        self.running: list[Bridges] = []
+        self.sent = 0  # frames of bodies
+
+    def start(self, **settings: Any) -> Bridges:
+        """Start bridges, restarted ones after the first time."""
+        values = {"ports.bind": "127.0.0.1", "ports.mocopi": 0, "ports.vmc": self.port, **settings}
+        values = {name.replace("__", "."): value for name, value in values.items()}
+        if self.running:
+            self.shared["header"]["epoch"] += 1
+        self.running.append(Bridges(make(values), self.block))  # type: ignore[arg-type]
+        return self.running[-1]
+
+    def kill(self) -> None:
+        """End the newest bridges as kill -9 does: sockets closed, nothing said."""
+        self.running[-1]._selector.close()
+        for sensor in self.running[-1].sensors:
+            sensor.port.close()
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        """Let the newest bridges turn until `condition`."""
+        for _ in range(TURNS):
+            if condition():
+                return
+            self.running[-1].turn()
+        raise AssertionError("waited in vain")
+
+    def texts(self, event: str) -> list[str]:
+        """Return the texts of all events of a kind."""
+        return [each["text"] for each in self.said if each["event"] == event]
+
+    def popped(self, performer: int = 0) -> np.ndarray:
+        """Return everything in a performer's ring."""
+        found = []
+        frame = np.zeros(1, LIMB_FRAME)
+        while rings.pop(frame, self.shared["frames"][performer]):
+            found.append(frame[0].copy())
+        return np.array(found, LIMB_FRAME)
+
+    def body(self, performer: int = 0) -> None:
+        """Send three frames of a body: each completes the one before."""
+        frames = Dancer(seed=3).frames(600, 3)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for frame in frames:
+                self.sent += 1
+                for data in vmc.encode_frame(self.sent / 60.0, frame["rotation"].astype(np.float64), frame["origin"]):
+                    sender.sendto(data, ("127.0.0.1", self.port + performer))
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    """A stage; all of its sockets are closed at the end."""
+    said: list[dict[str, Any]] = []
+    monkeypatch.setattr(bridges_process, "say", lambda event, **fields: said.append({"event": event, **fields}))
+    made = Stage(said)
+    yield made
+    for bridges in made.running:
+        if bridges._recorder is not None:
+            bridges._recorder.close()
+        bridges._selector.close()
+        for sensor in bridges.sensors:
+            sensor.port.close()
+
+
+def test_dancer_gives_way_to_a_body_and_never_comes_back(stage: Stage) -> None:
+    """A body takes over, said once; bridges killed and restarted afterwards build no dancer."""
+    stage.start()
+    stage.until(lambda: len(stage.popped()) > 5)
+    assert stage.shared["header"]["live_seen"] == 0
+    stage.body()
+    stage.until(lambda: stage.shared["header"]["live_seen"] == 1)
+    assert stage.texts("notice") == ["vmc is heard: the performer takes over"]
+    stage.kill()
+    stage.popped()
+    again = stage.start()
+    for _ in range(20):
+        again.turn()
+    assert len(stage.popped()) == 0
+    stage.body()
+    stage.until(lambda: len(stage.popped()) > 0)
+    assert len(stage.texts("notice")) == 1
+
+
+def test_a_body_takes_over_from_a_file_too(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file gives way as the dancer does, and is not even read again by restarted bridges."""
+    sources = []
+    monkeypatch.setattr(
+        bridges_process, "motion_source", lambda config: sources.append(config.motion.file) or Dancer(seed=1)
+    )
+    stage.start(motion__file="clip.bvh")
+    stage.body()
+    stage.until(lambda: stage.shared["header"]["live_seen"])
+    stage.kill()
+    stage.start(motion__file="clip.bvh")
+    assert sources == ["clip.bvh"]
+
+
+def test_dancer_comes_back_where_it_would_be_by_now(stage: Stage) -> None:
+    """Nobody was heard: restarted bridges dance on, beginning with BREAK, after the newest frame in the ring."""
+    stage.start()
+    written = stage.shared["frames"][0]["written"]
+    stage.until(lambda: written[0] > 8)
+    stage.kill()
+    before = stage.popped()
+    stage.start()
+    count = int(written[0])
+    stage.until(lambda: written[0] > count)
+    after = stage.popped()
+    assert after["flags"][0] & BREAK
+    assert after["time_ns"][0] > before["time_ns"][-1]
+    assert after["number"][0] > before["number"][-1]
+
+
+def test_dancer_follows_the_focus_and_yields_to_whoever_has_it(stage: Stage) -> None:
+    """A body out of focus takes nothing over; with the focus the dancer moves, and the body there ends it."""
+    stage.start(motion__performers=2)
+    stage.body(1)
+    stage.until(lambda: len(stage.popped(1)) > 0)
+    assert stage.shared["header"]["live_seen"] == 0
+    stage.until(lambda: len(stage.popped(0)) > 0)
+    stage.shared["header"]["focus"] = 1
+    stage.until(lambda: len(stage.popped(1)) > 0)
+    stage.popped(0)
+    stage.until(lambda: len(stage.popped(1)) > 0)
+    assert len(stage.popped(0)) == 0
+    stage.body(0)
+    stage.until(lambda: stage.running[-1].sensors[0].frames > 0)
+    assert stage.shared["header"]["live_seen"] == 0
+    stage.body(1)
+    stage.until(lambda: stage.shared["header"]["live_seen"])
+    assert stage.texts("notice") == ["vmc.1 is heard: the performer takes over"]
+
+
+def test_silence_says_what_listens_and_what_came_instead(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 3 s without a body one line names every bound address and how many datagrams could not be decoded."""
+    bridges = stage.start(dancer__enabled=False)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for _ in range(4):
+            sender.sendto(b"?", ("127.0.0.1", stage.port))
+    stage.until(lambda: bridges.sensors[0].undecodable == 4)
+    now_ns = bridges._start_ns
+    bridges._report(now_ns + 2_900_000_000)
+    assert stage.texts("notice") == []
+    for _ in range(3):
+        bridges._report(now_ns + 3_100_000_000)
+    listening = f"vmc on 127.0.0.1:{stage.port}"
+    assert stage.texts("notice") == [f"no motion received for 3 s; listening: {listening}; 4 datagrams undecodable"]
+
+
+def test_a_default_port_taken_is_said_and_bridges_go_on(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The warning reaches the person, and the dancer plays."""
+    monkeypatch.setattr(bridges_process, "open_sensors", lambda _: ([], ["UDP port 12351 (mocopi): is in use"]))
+    stage.start()
+    stage.until(lambda: len(stage.popped()) > 0)
+    assert stage.texts("warning") == ["UDP port 12351 (mocopi): is in use"]
+
+
+def test_a_recording_that_fails_is_said_at_that_moment_and_once(stage: Stage, tmp_path: Path) -> None:
+    """The disk fills up: one warning with the reason, the status knows it, the dancer dances on."""
+    bridges = stage.start(output__record=str(tmp_path / "x.wav"))
+    assert bridges._recorder is not None
+
+    def refuse(_: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    bridges._recorder._writer._put = refuse  # type: ignore[method-assign,assignment]
+    rings.push_sound(stage.shared["sound"], np.zeros((100, 2), np.float32))
+    stage.until(lambda: stage.texts("warning"))
+    (warning,) = stage.texts("warning")
+    assert "recording has stopped" in warning
+    assert "No space left" in warning
+    told = [each for each in stage.said if each["event"] == "recording"]
+    assert "No space left" in told[-1]["error"]
+    stage.popped()
+    stage.until(lambda: len(stage.popped()) > 0)
+    bridges.close()
+    assert len(stage.texts("warning")) == 1
+
+
+def test_restarted_bridges_record_beside_or_warn(stage: Stage, tmp_path: Path) -> None:
+    """The first file is not overwritten; a place that is gone is a warning, not the end of the show."""
+    folder = tmp_path / "takes"
+    folder.mkdir()
+    stage.start(output__record=str(folder / "x.wav"))
+    rings.push_sound(stage.shared["sound"], np.full((300, 2), 0.5, np.float32))
+    stage.running[-1].close()
+    again = stage.start(output__record=str(folder / "x.wav"))
+    again.turn()
+    assert stage.texts("notice") == [f"recording goes on in {folder / 'x-2.wav'}"]
+    again.close()
+    assert len(wav.read(folder / "x.wav")[0]) == 300
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    stage.start(output__record=str(folder / "x.wav"))
+    assert "recording has stopped" in stage.texts("warning")[0]
+    stage.popped()
+    stage.until(lambda: len(stage.popped()) > 0)
+
+
+@pytest.mark.parametrize(
+    ("process", "settings", "said"),
+    [
+        (audio_process, {"audio.device": "no such card"}, "no such card"),
+        (audio_process, {"audio.device": "null", "models.gated": "absent.safetensors"}, "absent.safetensors"),
+        (bridges_process, {"motion.file": "absent.bvh"}, "absent.bvh"),
+        (bridges_process, {"ports.bind": "127.0.0.1", "ports.mocopi": -1}, "UDP port"),
+        (bridges_process, {"ports.bind": "192.0.2.1", "ports.vmc": 39539}, "192.0.2.1"),
+        (bridges_process, {"output.record": "/no/such/folder/x.wav"}, "/no/such/folder/x.wav"),
+    ],
+)
+def test_a_wrong_value_is_exit_code_1_whoever_finds_it(
+    monkeypatch: pytest.MonkeyPatch, process: Any, settings: dict[str, Any], said: str
+) -> None:
+    """A device, file, weights or port that does not do is said by value, and the process ends with 1."""
+    events: list[dict[str, Any]] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if settings.get("ports.mocopi") == -1:
+            settings = {**settings, "ports.mocopi": taken.getsockname()[1]}
+        config = make({"ports.mocopi": 0, "ports.vmc": 0, **settings})
+        monkeypatch.setattr(process, "begin", lambda: (config, None))
+        monkeypatch.setattr(process, "say", lambda event, **fields: events.append({"event": event, **fields}))
+        monkeypatch.setattr("echelon_engine.units.compile_cold", lambda **_: None)
+        monkeypatch.setattr(audio_process, "is_wanted", lambda: True)
+        monkeypatch.setattr("sys.argv", ["x", "--name", "nobody"])
+        monkeypatch.setattr(process.SharedBlock, "attach", lambda _: Block())
+        assert process.main() == 1
+    assert events[-1]["event"] == "error"
+    assert said in events[-1]["text"]
