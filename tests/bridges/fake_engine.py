@@ -52,7 +52,7 @@ def main() -> int:
             Plan("bridges", (*command, "bridges", bridges, "--name", engine), (0.1, 0.2), 0),
         ]
 
-    config = config_file.make({"engine.name": name, "audio.device": "null"})
+    config = config_file.make({"engine.name": name, "audio.device": "null", "motion.performers": 2})
     return supervise(config, float(seconds) or None, make)
 
 

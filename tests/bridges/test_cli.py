@@ -252,17 +252,23 @@ def test_doctor_survives_a_broken_check(monkeypatch: pytest.MonkeyPatch, capsys:
     assert {row["verdict"] for row in json.loads(capsys.readouterr().out)} <= {"ok", "warn"}
 
 
-def test_doctor_tells_a_configured_port_from_a_default_one() -> None:
-    """A taken port is a failure when a person chose it, and a warning when it is a default."""
+def test_doctor_tells_a_configured_port_from_a_default_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A taken port, of any performer, is a failure when a person chose it, and a warning when it is a default."""
     import socket
 
+    monkeypatch.setattr(doctor.lock, "running", list)  # an engine that runs here would explain it
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         values = {"ports.bind": "127.0.0.1", "ports.mocopi": port}
         rows = {row.subject: row for row in doctor.ports(config_file.make(values))}
         assert rows["port mocopi"].verdict == "fail"
+        performers = config_file.make({**values, "ports.mocopi": port - 1, "motion.performers": 2})
+        rows = {row.subject: row for row in doctor.ports(performers)}
+        assert rows["port mocopi.1"].verdict == "fail"
+        assert str(port) in rows["port mocopi.1"].text
+        assert {"port mocopi", "port vmc", "port vmc.1"} <= set(rows)
         unchosen = config_file.make(values)
-        quiet = Config(ports=unchosen.ports)
+        quiet = Config(ports=unchosen.ports)  # the same ports, chosen by nobody
         rows = {row.subject: row for row in doctor.ports(quiet)}
         assert rows["port mocopi"].verdict == "warn"

@@ -205,9 +205,10 @@ def test_control_socket_survives_bad_clients(start: Callable[..., Engine], tmp_p
         assert answer["ok"] is False
         assert answer["error"]
     assert say(b"x" * 1_000_000).get("ok", False) is False
-    for key, value in (("temp", "1"), ("tempo", "1e9"), ("", "")):
-        with pytest.raises(UserError):
+    for key, value in (("temp", "1"), ("tempo", "1e9"), ("", ""), ("route.left", "3"), ("focus", "2")):
+        with pytest.raises(UserError) as refused:
             engine.ask(command="set", key=key, value=value)
+        assert refused.value.exit_code == 2
     crowd = [socket.socket(socket.AF_UNIX) for _ in range(40)]
     for client in crowd:
         client.connect(holder.socket)
@@ -216,6 +217,9 @@ def test_control_socket_survives_bad_clients(start: Callable[..., Engine], tmp_p
     engine.ready()
     assert engine.ask(command="set", key="lane.gain", value="-6 dB")["value"] == "0.667 (-6 dB)"
     attached = block.SharedBlock.attach(engine.name)
+    assert attached.shared["header"]["focus"] == 0
+    assert engine.ask(command="set", key="focus", value="1")["value"] == "1"
+    assert attached.shared["header"]["focus"] == 1, "bridges read there where the dancer plays"
     slots = attached.shared["settings"]["slot"]
     assert max(int(on) for on in slots["override_on"][:, 28]) == 1
     del slots

@@ -13,7 +13,7 @@ from echelon_engine import wav
 
 ROOT = Path(__file__).resolve().parents[2]
 SETUP = re.compile(
-    r"^    (python3 -m venv \.venv && \.venv/bin/pip install -q --no-compile -e (\S+)) && (.+)$", re.MULTILINE
+    r"^    python3 -m venv \.venv && \.venv/bin/pip install -q --no-compile -e (\S+) && (.+)$", re.MULTILINE
 )
 
 
