@@ -26,6 +26,7 @@ import jack
 import numpy as np
 import rig
 from figures import bar, percentiles, text_table
+from machine import stolen_share
 
 BLOCK, RATE_HZ = 512, 48000
 SETTLE_S = 0.5
@@ -129,10 +130,11 @@ def child(kind: str, seconds: float, hog: bool) -> dict[str, Any]:
         rings.discard(shared["records"])
         first = {name: int(counters[name]) for name in ("blocks", "underruns", "late_blocks")}
         begin = time.monotonic()
-        if hog:
-            _fight(begin + seconds)
-        else:
-            time.sleep(seconds)
+        with stolen_share() as stolen:
+            if hog:
+                _fight(begin + seconds)
+            else:
+                time.sleep(seconds)
         found = {name: int(counters[name]) - before for name, before in first.items()}
         found["expected_blocks"] = round((time.monotonic() - begin) * RATE_HZ / BLOCK)
     finally:
@@ -144,7 +146,7 @@ def child(kind: str, seconds: float, hog: bool) -> dict[str, Any]:
     apart = np.diff(np.array(stamps), axis=0)
     apart = apart[apart[:, 0] > 0]
     jitter_us = np.abs(apart[:, 1] - apart[:, 0] * BLOCK * 1e9 / RATE_HZ) / 1e3
-    return {**found, "jitter_us": percentiles(jitter_us, 1), "priority_refused": refused}
+    return {**found, "jitter_us": percentiles(jitter_us, 1), "priority_refused": refused, "machine": stolen.found}
 
 
 @contextlib.contextmanager
@@ -210,14 +212,26 @@ def table(result: dict[str, Any]) -> str:
     rows = []
     for name, found in result["figures"].items():
         if "error" in found:
-            rows.append([name, str(found["error"]), *[""] * 7])
+            rows.append([name, str(found["error"]), *[""] * 8])
             continue
         us = found["jitter_us"]
         rows.append(
             [name, f"{found['blocks']}/{found['expected_blocks']}", found["underruns"], found["late_blocks"],
-             found.get("server_xruns", "-"), us["p50"], us["p99"], us["p99.9"], us["max"]]
+             found.get("server_xruns", "-"), us["p50"], us["p99"], us["p99.9"], us["max"],
+             found["machine"]["stolen_percent"]]
         )  # fmt: skip
-    head = ["", "blocks/expected", "underruns", "late", "server xruns", "jitter us p50", "p99", "p99.9", "max"]
+    head = [
+        "",
+        "blocks/expected",
+        "underruns",
+        "late",
+        "server xruns",
+        "jitter us p50",
+        "p99",
+        "p99.9",
+        "max",
+        "stolen %",
+    ]
     note = f"\nwithout JACK: {result['skipped']}" if result["skipped"] else ""
     return text_table(head, rows) + note
 

@@ -31,6 +31,7 @@ import jack
 import numpy as np
 import product
 from figures import bar, percentile_table, percentiles
+from machine import stolen_share
 from numpy.typing import NDArray
 
 from echelon_bridges.motion.skeleton import INDEX, LIMBS, REST_OFFSETS
@@ -149,7 +150,8 @@ def run(low_latency: bool, strikes: int, block_frames: int) -> dict[str, Any]:
                 answer = listener.stdout.readline().strip()
                 if not answer.startswith("listening"):
                     raise RuntimeError(f"the listener found no port of the engine: {answer!r}")
-                stops = _play(name, port, strikes)
+                with stolen_share() as stolen:
+                    stops = _play(name, port, strikes)
                 listener.communicate(timeout=30)
             finally:
                 listener.kill()
@@ -167,6 +169,7 @@ def run(low_latency: bool, strikes: int, block_frames: int) -> dict[str, Any]:
             "strikes": len(stops),
             "driver_ms": round(1e3 * int(heard["latency"]) / rate_hz, 2),
             "server_xruns": jack.xruns(served["log"]),
+            "machine": stolen.found,
             "underruns": counted.get("underruns", counted.get("counters", {}).get("underruns")),
         }
 
@@ -208,7 +211,8 @@ def table(result: dict[str, Any]) -> str:
     lines = [percentile_table(result["unit"], result["figures"])]
     lines += [
         f"{mode}: {len(found['heard'])} of {found['strikes']} strikes heard, the driver's own {found['driver_ms']} ms "
-        f"comes on top, {found['server_xruns']} server xruns, {found['underruns']} underruns"
+        f"comes on top, {found['server_xruns']} server xruns, {found['underruns']} underruns, "
+        f"the hypervisor took {found['machine']['stolen_percent']} % of the time"
         for mode, found in result["runs"].items()
     ]
     return "\n".join(lines)
