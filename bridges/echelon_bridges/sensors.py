@@ -10,9 +10,14 @@ from numpy.typing import NDArray
 from echelon_bridges.protocol.mocopi_stream import MocopiStream
 from echelon_bridges.protocol.sniff import protocol_of
 from echelon_bridges.protocol.vmc import VmcStream
-from echelon_bridges.udp import UdpPort, bind
+from echelon_bridges.udp import SOURCES, UdpPort, bind
 from echelon_engine.config import SENSOR_KINDS, Config
 from echelon_engine.errors import UserError
+from echelon_engine.memory import BREAK
+
+HELD_NS = 1_000_000_000  # a source that plays keeps its place for so long without a frame
+STREAMS = 2 * SOURCES
+COUNTED = ("lost", "refused", "refused_bones", "undecodable")
 
 
 def name_of(kind: str, performer: int) -> str:
@@ -29,36 +34,59 @@ class Sensor:
         self.frames = 0
         self.last_frame_ns = 0
         self._foreign = 0
-        self._streams: dict[str, MocopiStream | VmcStream] = {}
+        self._streams: dict[tuple[str, str], MocopiStream | VmcStream] = {}  # of each protocol and source
+        self._past: dict[str, int] = dict.fromkeys(COUNTED, 0)  # of streams that are gone
+        self._player = ""  # the source whose body plays
         self._reported = (0, 0)
 
     def read(self, now_ns: int) -> Iterator[NDArray[Any]]:
-        """Drain the socket; yield the completed frames, LIMB_FRAME (n,), in order."""
-        for data, _ in self.port.drain(now_ns):
+        """Drain the socket; yield the completed frames, LIMB_FRAME (n,), in order.
+
+        Two bodies on one port would tear the performer apart: the first plays until it is silent for a second.
+        """
+        for data, host in self.port.drain(now_ns):
             kind = protocol_of(data)
             if kind not in ("mocopi", "osc"):
                 self._foreign += 1
                 continue
-            stream = self._streams.get(kind)
-            if stream is None:
-                stream = self._streams[kind] = MocopiStream() if kind == "mocopi" else VmcStream()
-            frames = stream.feed(data, now_ns)
-            if frames is not None:
-                self.frames += len(frames)
-                self.last_frame_ns = now_ns
-                yield frames
+            frames = self._stream(kind, host).feed(data, now_ns)
+            if frames is None:
+                continue
+            if host != self._player:
+                if self._player and now_ns - self.last_frame_ns < HELD_NS:
+                    self._past["refused"] += len(frames)
+                    continue
+                self._player = host
+                frames["flags"][0] |= BREAK
+            self.frames += len(frames)
+            self.last_frame_ns = now_ns
+            yield frames
+
+    def _stream(self, kind: str, host: str) -> MocopiStream | VmcStream:
+        """Return the stream of a source; one too many takes the place of the oldest that does not play."""
+        stream = self._streams.get((kind, host))
+        if stream is None:
+            if len(self._streams) >= STREAMS:
+                oldest = next(each for each in self._streams if each[1] != self._player)
+                gone = self._streams.pop(oldest).counts
+                for name in COUNTED:
+                    self._past[name] += getattr(gone, name, 0)
+            stream = self._streams[kind, host] = MocopiStream() if kind == "mocopi" else VmcStream()
+        return stream
+
+    def _count(self, name: str) -> int:
+        return self._past[name] + sum(getattr(stream.counts, name, 0) for stream in self._streams.values())
 
     @property
     def undecodable(self) -> int:
         """Datagrams that were no protocol of ours."""
-        return self._foreign + sum(stream.counts.undecodable for stream in self._streams.values())
+        return self._foreign + self._count("undecodable")
 
     def report(self, now_ns: int) -> dict[str, Any]:
         """Return the statistics of this sensor; `rate_hz` counts the frames since the last report."""
         frames_before, ns_before = self._reported
         self._reported = (self.frames, now_ns)
-        counts = [stream.counts for stream in self._streams.values()]
-        port = self.port.counts
+        port, dropped = self.port.counts, self.port.dropped
         return {
             "name": self.name,
             "performer": self.performer,
@@ -67,11 +95,14 @@ class Sensor:
             "rate_hz": round((self.frames - frames_before) * 1e9 / max(now_ns - ns_before, 1), 1) if ns_before else 0.0,
             "datagrams": port.datagrams,
             "frames": self.frames,
-            "lost": sum(getattr(each, "lost", 0) for each in counts),
-            "refused": sum(each.refused + each.refused_bones for each in counts)
+            "lost": self._count("lost"),
+            "refused": self._count("refused")
+            + self._count("refused_bones")
             + port.over_budget
-            + port.sources_refused,
+            + port.sources_refused
+            + dropped,
             "over_budget": port.over_budget,
+            "dropped": dropped,
             "sources_refused": port.sources_refused,
             "undecodable": self.undecodable,
         }

@@ -6,31 +6,39 @@ import errno
 import socket
 from dataclasses import dataclass, field
 
+from echelon_bridges import kernel_filter
 from echelon_engine.errors import UserError
 
 RECEIVE_BYTES = 1 << 16
 KERNEL_BUFFER_BYTES = 1 << 19
 TURN_DATAGRAMS = 128  # drained at most before others get their turn
-BUDGET_HZ = 4000.0  # datagrams a second that one source may send: a bone a message at 120 Hz, and more
+PIECE_BYTES = 256  # a message of one bone; a datagram costs as many pieces as it has begun
+BUDGET_HZ = 4000.0  # pieces a second that one source may send: a bone a message at 120 Hz, and more
 BUDGET_BURST = 1000.0
+EXCESS = 64  # refused datagrams more than taken ones: a flood
+SHUT_OUT_NS = 250_000_000  # for so long the system drops what a flooding source sends
 SOURCES = 64  # that have a budget at once; one more is refused while all of these are heard
 IDLE_NS = 10_000_000_000  # a source silent for so long gives its place to a new one
 
 
 @dataclass(slots=True)
 class Budget:
-    """A token bucket of datagrams."""
+    """A token bucket: one token a piece of a datagram. `excess` counts what was refused, less what was taken."""
 
     tokens: float = BUDGET_BURST
     filled_ns: int = 0
+    excess: int = 0
 
-    def spend(self, now_ns: int) -> bool:
-        """Take one token if there is one."""
-        self.tokens = min(self.tokens + (now_ns - self.filled_ns) * 1e-9 * BUDGET_HZ, BUDGET_BURST)
-        self.filled_ns = now_ns
-        if self.tokens < 1.0:
+    def spend(self, now_ns: int, size: int = 0) -> bool:
+        """Take the tokens of a datagram of `size` bytes if there are as many."""
+        self.tokens = min(self.tokens + max(now_ns - self.filled_ns, 0) * 1e-9 * BUDGET_HZ, BUDGET_BURST)
+        self.filled_ns = max(now_ns, self.filled_ns)
+        cost = 1 + size // PIECE_BYTES
+        if self.tokens < cost:
+            self.excess += 1
             return False
-        self.tokens -= 1.0
+        self.tokens -= cost
+        self.excess = max(self.excess - 1, 0)
         return True
 
 
@@ -45,12 +53,13 @@ class PortCounts:
 
 @dataclass(slots=True)
 class UdpPort:
-    """One bound socket. `drain` yields (datagram, source address, arrival_ns)."""
+    """One bound socket. `drain` returns (datagram, source address); a source that floods is shut out for a while."""
 
     socket: socket.socket
     address: tuple[str, int]
     counts: PortCounts = field(default_factory=PortCounts)
     _budgets: dict[str, Budget] = field(default_factory=dict)
+    _shut_out: dict[str, int] = field(default_factory=dict)  # source -> until when
 
     def drain(self, now_ns: int) -> list[tuple[bytes, str]]:
         """Return the waiting datagrams of sources within their budget, at most TURN_DATAGRAMS of them.
@@ -58,6 +67,9 @@ class UdpPort:
         Budgets go by the sender's address alone: its port changes with every restart of an app.
         """
         received: list[tuple[bytes, str]] = []
+        if self._shut_out and now_ns >= min(self._shut_out.values()):
+            self._shut_out = {host: until for host, until in self._shut_out.items() if now_ns < until}
+            kernel_filter.refuse(self.socket, self._shut_out)
         for _ in range(TURN_DATAGRAMS):
             try:
                 data, source = self.socket.recvfrom(RECEIVE_BYTES)
@@ -73,10 +85,16 @@ class UdpPort:
                     self.counts.sources_refused += 1
                     continue
                 budget = self._budgets[host] = Budget(filled_ns=now_ns)
-            if budget.spend(now_ns):
+            if budget.spend(now_ns, len(data)):
                 received.append((data, host))
-            else:
-                self.counts.over_budget += 1
+                continue
+            self.counts.over_budget += 1
+            if budget.excess >= EXCESS and host not in self._shut_out:
+                budget.excess = 0
+                # The rest of a turn's datagrams are drained all the same; from then on none of its arrive.
+                until = self._shut_out[host] = now_ns + SHUT_OUT_NS
+                budget.filled_ns = until  # nothing is saved up meanwhile
+                kernel_filter.refuse(self.socket, self._shut_out)
         return received
 
     def _forget_idle(self, now_ns: int) -> bool:
@@ -86,6 +104,11 @@ class UdpPort:
             return False
         del self._budgets[host]
         return True
+
+    @property
+    def dropped(self) -> int:
+        """Datagrams that the system dropped: of sources shut out, or because the socket was full."""
+        return kernel_filter.dropped(self.socket)
 
     def close(self) -> None:
         """Close the socket."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from echelon_bridges import cli, devices, doctor
+from echelon_bridges import cli, devices, doctor, lock
 from echelon_bridges.commands import _options
 from echelon_engine import config_file, live
 from echelon_engine.config import Config
@@ -19,8 +19,9 @@ HEAVY = ("numpy", "numba", "msgspec", "sounddevice", "asyncio", "safetensors", "
 
 
 @pytest.fixture(autouse=True)
-def _no_personal_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _nothing_of_this_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config_file, "default_path", lambda: tmp_path / "none.toml")
+    monkeypatch.setattr(lock, "running", list)  # engines that play here
     monkeypatch.delenv("ECHELON_DEBUG", raising=False)
 
 
@@ -252,11 +253,10 @@ def test_doctor_survives_a_broken_check(monkeypatch: pytest.MonkeyPatch, capsys:
     assert {row["verdict"] for row in json.loads(capsys.readouterr().out)} <= {"ok", "warn"}
 
 
-def test_doctor_tells_a_configured_port_from_a_default_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_tells_a_configured_port_from_a_default_one() -> None:
     """A taken port, of any performer, is a failure when a person chose it, and a warning when it is a default."""
     import socket
 
-    monkeypatch.setattr(doctor.lock, "running", list)  # an engine that runs here would explain it
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]

@@ -76,6 +76,45 @@ def test_refused_counts_what_was_over_budget_too(sensor: Sensor) -> None:
     assert (report["refused"], report["over_budget"], report["sources_refused"]) == (7, 5, 2)
 
 
+def test_two_bodies_on_one_port_do_not_tear_the_performer_apart(sensor: Sensor) -> None:
+    """The first source plays whole; another is refused and counted until the first is silent for a second."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as second,
+    ):
+        first.bind(("127.0.0.1", 0))
+        second.bind(("127.0.0.2", 0))
+        for mine, theirs in zip(bodies(20), bodies(20), strict=True):
+            first.sendto(mine, sensor.port.address)
+            second.sendto(theirs, sensor.port.address)
+        found: list[np.ndarray] = []
+        wait_for(lambda: found.extend(sensor.read(SECOND)) or sensor.port.counts.datagrams == 40, "all datagrams")
+        frames = np.concatenate(found)
+        assert len(frames) >= 19
+        assert frames["flags"].tolist() == [BREAK] + [0] * (len(frames) - 1)
+        assert (np.diff(frames["number"]) == 1).all()
+        assert sensor.report(SECOND)["refused"] == len(frames)
+        for theirs in bodies(23)[20:]:
+            second.sendto(theirs, sensor.port.address)
+        found.clear()
+        wait_for(lambda: found.extend(sensor.read(2 * SECOND + 1)) or sensor.port.counts.datagrams == 43, "the other")
+        flags = np.concatenate([frames["flags"] for frames in found])
+        assert flags[0] & BREAK
+        assert not flags[1:].any()
+
+
+def test_counts_outlive_the_streams_they_came_from(monkeypatch: pytest.MonkeyPatch, sensor: Sensor) -> None:
+    """However many addresses send, streams are bounded, and nothing that was counted is lost."""
+    monkeypatch.setattr(sensors, "STREAMS", 3)
+    for i in range(9):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.bind((f"127.0.0.{i + 1}", 0))
+            sender.sendto(b"#bundle\0broken", sensor.port.address)
+    wait_for(lambda: list(sensor.read(SECOND)) or sensor.port.counts.datagrams == 9, "all")
+    assert len(sensor._streams) == 3
+    assert sensor.report(SECOND)["refused"] == 9
+
+
 def test_a_port_for_every_performer() -> None:
     """Performer n listens n ports higher, under a name of its own; 0 closes a kind."""
     base = free_port()

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from engines import wait_for
 
-from echelon_bridges import udp
-from echelon_bridges.udp import BUDGET_BURST, BUDGET_HZ, IDLE_NS, SOURCES, Budget, UdpPort
+from echelon_bridges import kernel_filter, udp
+from echelon_bridges.udp import BUDGET_BURST, BUDGET_HZ, IDLE_NS, SHUT_OUT_NS, SOURCES, Budget, UdpPort
 from echelon_engine.errors import UserError
 
 SECOND = 1_000_000_000
@@ -18,6 +18,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.waiting: list[tuple[bytes, tuple[str, int]]] = []
+        self.options = 0
 
     def send(self, *hosts: str) -> None:
         """Let a datagram from each of these arrive."""
@@ -28,6 +29,10 @@ class Wire:
         if not self.waiting:
             raise BlockingIOError
         return self.waiting.pop(0)
+
+    def setsockopt(self, *_: object) -> None:
+        """Take a filter and not obey it: other systems have none."""
+        self.options += 1
 
 
 @pytest.fixture
@@ -71,6 +76,13 @@ def test_budget_is_a_burst_and_then_a_rate() -> None:
     assert later == pytest.approx(BUDGET_HZ, abs=2)
 
 
+def test_large_datagrams_cost_more() -> None:
+    """Parsing takes time by the byte: of bundles with a whole body a source may send 360 a second."""
+    budget = Budget(tokens=0.0)
+    assert sum(budget.spend(i * SECOND // 1000, 2600) for i in range(1001)) == pytest.approx(BUDGET_HZ / 11, abs=2)
+    assert budget.excess > 100
+
+
 def test_one_source_over_budget_takes_nothing_from_another(wire: Wire) -> None:
     """A flood is refused and counted; a second address is served in the same turn."""
     port = port_on(wire)
@@ -82,6 +94,36 @@ def test_one_source_over_budget_takes_nothing_from_another(wire: Wire) -> None:
     assert [host for _, host in found].count("10.0.0.2") == 1
     assert port.counts.over_budget == 3000 - BUDGET_BURST
     assert port.counts.datagrams == 3001
+    assert wire.options == 1, "shut out once"
+
+
+@pytest.mark.skipif(not kernel_filter.LINUX, reason="the filter is Linux's")
+def test_a_flooding_source_is_shut_out_by_the_system_for_a_while(port: UdpPort) -> None:
+    """After a flood nothing of its source arrives for 250 ms, is counted as dropped, and then it may send again."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flooding,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as calm,
+    ):
+        flooding.bind(("127.0.0.2", 0))
+        calm.bind(("127.0.0.3", 0))
+        heard: list[str] = []
+
+        def turn(now_ns: int) -> None:
+            heard.extend(host for _, host in port.drain(now_ns))
+
+        for _ in range(300):
+            for _ in range(10):
+                flooding.sendto(b"x", port.address)
+            turn(SECOND)
+        assert 0 < port.counts.over_budget < 1000, "most of it never reached us"
+        assert port.dropped > 1000
+        calm.sendto(b"x", port.address)
+        wait_for(lambda: turn(SECOND) or "127.0.0.3" in heard, "the other source")
+        heard.clear()
+        turn(SECOND + SHUT_OUT_NS)  # it is over
+        flooding.sendto(b"x", port.address)
+        wait_for(lambda: turn(SECOND + SHUT_OUT_NS + 100_000_000) or heard, "the source that flooded")
+        assert heard == ["127.0.0.2"]
 
 
 def test_places_of_silent_sources_are_given_to_new_ones(wire: Wire) -> None:
