@@ -6,7 +6,7 @@ from echelon_engine import offline, rings, units
 from echelon_engine.block import new_shared
 from echelon_engine.memory import CONTROL
 from echelon_engine.process import process
-from echelon_engine.state import new_engine
+from echelon_engine.state import CACHE_LINE, ENGINE, STREAMED, new_engine
 
 
 def played(settings, weights, *, live: bool, blocks: int = 64, block: int = 512):
@@ -49,3 +49,10 @@ def test_low_latency_offline_keeps_every_sample(dance, settings, weights) -> Non
     small, large = (offline.render(dance, 1.5, settings[0], weights, block_frames=block) for block in (64, 512))
     assert small.sound.tobytes() == large.sound.tobytes()
     assert (small.records["sample"] == large.records["frame"] * 800).all()
+
+
+def test_what_is_streamed_begins_on_a_cache_line(settings, weights) -> None:
+    """Weights and big states lie on addresses from which wide loads do not cross a line, the record included."""
+    engine = new_engine(new_shared(48000, 512), settings[0], weights, rate_hz=48000)
+    for name in STREAMED:
+        assert (engine.__array_interface__["data"][0] + ENGINE.fields[name][1]) % CACHE_LINE == 0
