@@ -65,8 +65,9 @@ def measure(seconds: float = 20.0) -> dict[str, Any]:
         "priority_refused": live[0]["refused"],
         "bars": [
             bar("whole control frame, warm, p99", warm["p99"], "us", "<=", WARM_BAR_US),
+            bar("whole control frame, after a rendered block, unpaced, p99", looped["p99"], "us", "<=", COLD_BAR_US),
             bar(
-                "whole control frame, in the callback after a rendered block, p99",
+                "whole control frame, after a rendered block, in the live callback, p99",
                 inside["p99"],
                 "us",
                 "<=",
