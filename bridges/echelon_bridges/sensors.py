@@ -42,7 +42,7 @@ class Sensor:
     def read(self, now_ns: int) -> Iterator[NDArray[Any]]:
         """Drain the socket; yield the completed frames, LIMB_FRAME (n,), in order.
 
-        Two bodies on one port would tear the performer apart: the first plays until it is silent for a second.
+        Two bodies on one port would tear the performer apart: the first plays until it floods or is silent for 1 s.
         """
         for data, host in self.port.drain(now_ns):
             kind = protocol_of(data)
@@ -53,7 +53,7 @@ class Sensor:
             if frames is None:
                 continue
             if host != self._player:
-                if self._player and now_ns - self.last_frame_ns < HELD_NS:
+                if self._player and now_ns - self.last_frame_ns < HELD_NS and not self.port.shuts_out(self._player):
                     self._past["refused"] += len(frames)
                     continue
                 self._player = host

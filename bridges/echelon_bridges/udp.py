@@ -11,12 +11,12 @@ from echelon_engine.errors import UserError
 
 RECEIVE_BYTES = 1 << 16
 KERNEL_BUFFER_BYTES = 1 << 19
-TURN_DATAGRAMS = 128  # drained at most before others get their turn
+TURN_DATAGRAMS = 512  # drained at most before they are parsed and others get their turn: a flood shows in one turn
 PIECE_BYTES = 256  # a message of one bone; a datagram costs as many pieces as it has begun
 BUDGET_HZ = 4000.0  # pieces a second that one source may send: a bone a message at 120 Hz, and more
 BUDGET_BURST = 1000.0
 EXCESS = 64  # refused datagrams more than taken ones: a flood
-SHUT_OUT_NS = 250_000_000  # for so long the system drops what a flooding source sends
+SHUT_OUT_NS = 1_000_000_000  # for so long the system drops what a flooding source sends
 SOURCES = 64  # that have a budget at once; one more is refused while all of these are heard
 IDLE_NS = 10_000_000_000  # a source silent for so long gives its place to a new one
 
@@ -104,6 +104,10 @@ class UdpPort:
             return False
         del self._budgets[host]
         return True
+
+    def shuts_out(self, host: str) -> bool:
+        """Return whether this source floods, and is not heard for the time being."""
+        return host in self._shut_out
 
     @property
     def dropped(self) -> int:

@@ -103,6 +103,25 @@ def test_two_bodies_on_one_port_do_not_tear_the_performer_apart(sensor: Sensor) 
         assert not flags[1:].any()
 
 
+def test_a_body_that_floods_loses_its_place(sensor: Sensor) -> None:
+    """A source that plays and then floods is shut out, and the next body plays at once."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flooding,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as calm,
+    ):
+        flooding.bind(("127.0.0.2", 0))
+        calm.bind(("127.0.0.1", 0))
+        datagram, *others = bodies(12)
+        for _ in range(400):
+            flooding.sendto(datagram, sensor.port.address)
+            list(sensor.read(SECOND))
+        before = sensor.frames
+        assert before >= 1
+        for each in others:
+            calm.sendto(each, sensor.port.address)
+        wait_for(lambda: list(sensor.read(SECOND)) or sensor.frames >= before + 10, "the other body")
+
+
 def test_counts_outlive_the_streams_they_came_from(monkeypatch: pytest.MonkeyPatch, sensor: Sensor) -> None:
     """However many addresses send, streams are bounded, and nothing that was counted is lost."""
     monkeypatch.setattr(sensors, "STREAMS", 3)

@@ -6,6 +6,7 @@ import functools
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,15 @@ class Stage:
         self.engine = Engine([*command, *options], name, tmp_path, XDG_CONFIG_HOME=str(tmp_path))
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
+    def loudness_db(self, seconds: float) -> float:
+        """Return the greatest loudness that the status shows within so many seconds."""
+        end = time.monotonic() + seconds
+        loudest = -200.0
+        while time.monotonic() < end:
+            loudest = max(loudest, self.engine.status()["loudness_db"])
+            time.sleep(0.02)
+        return loudest
+
     def send(self, data: bytes, port: int) -> None:
         """Send one datagram."""
         self.socket.sendto(data, ("127.0.0.1", port))
@@ -40,7 +50,7 @@ class Stage:
     def sensor(self, name: str) -> dict[str, int]:
         """Return the statistics of one sensor; zeros before its first report."""
         found = [sensor for sensor in self.engine.status()["sensors"] if sensor["name"] == name]
-        return dict(found[0]) if found else {"frames": 0, "lost": 0, "refused": 0, "undecodable": 0}
+        return dict(found[0]) if found else {"frames": 0, "lost": 0, "refused": 0, "undecodable": 0, "over_budget": 0}
 
 
 @pytest.fixture(scope="module")
@@ -113,36 +123,61 @@ def test_the_mocopi_stream_replays(stage: Stage) -> None:
 
 
 def test_garbage_is_counted_and_not_heard(stage: Stage) -> None:
-    """Random bytes, truncated packets and poisoned numbers never stop the bridges; they are counted."""
+    """Random bytes, truncated packets and poisoned numbers are counted; no state is reset, and nothing gets louder."""
+    before, mocopi_before, vmc_before = stage.engine.status(), stage.sensor("mocopi"), stage.sensor("vmc")
+    loudness_db = stage.loudness_db(1.0)
     frame = dance()[0]
     good = bytearray(vmc.encode_frame(0.0, with_heading(frame), frame["origin"])[0])
     random = np.random.default_rng(7)
-    for _ in range(300):
+    for _ in paced(3.0, 100.0):  # within the budget, so that all of it is looked at
         stage.send(random.bytes(int(random.integers(0, 1500))), stage.mocopi)
         stage.send(bytes(good[: int(random.integers(0, len(good)))]), stage.vmc)
+        stage.send(b"hello", stage.vmc)
         broken = good.copy()
         at = int(random.integers(0, len(broken) - 4))
         broken[at : at + 4] = b"\x7f\xc0\x00\x00"
         stage.send(bytes(broken), stage.vmc)
     pid = stage.engine.pids()["bridges"]
-    wait_for(lambda: stage.sensor("mocopi")["undecodable"] > 0, "garbage in the statistics")
+    louder_db = stage.loudness_db(1.0)
+    wait_for(lambda: stage.sensor("mocopi")["undecodable"] >= mocopi_before["undecodable"] + 290, "the noise")
+    wait_for(lambda: stage.sensor("vmc")["refused"] > vmc_before["refused"] + 100, "the cut and the poisoned")
+    wait_for(lambda: stage.sensor("vmc")["undecodable"] >= vmc_before["undecodable"] + 290, "what is no OSC at all")
     assert stage.engine.pids()["bridges"] == pid
+    assert stage.engine.status()["resets"] == before["resets"]
+    assert louder_db <= max(loudness_db, -60.0) + 12.0
 
 
-def test_a_flood_does_not_disturb_the_sound(stage: Stage) -> None:
-    """One source sends as fast as it can for two seconds: the callback misses no block that the clock did not."""
+def test_a_flood_disturbs_neither_the_sound_nor_the_other_sender(stage: Stage) -> None:
+    """One address sends as fast as it can: it is refused, a body from another is heard whole, no block is missed."""
     frame = dance()[0]
     datagram = vmc.encode_frame(0.0, with_heading(frame), frame["origin"])[0]
-    before, began = stage.engine.status(), time.monotonic()
+    before, began = stage.sensor("vmc"), stage.engine.status()
+    ended = threading.Event()
+    flooded = [0]
+
+    def flood() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.bind(("127.0.0.2", 0))
+            while not ended.is_set():
+                sender.sendto(datagram, ("127.0.0.1", stage.vmc))
+                flooded[0] += 1
+
+    thread = threading.Thread(target=flood)
+    thread.start()
     sent = 0
-    while time.monotonic() < began + 2.0:
-        for _ in range(100):
-            stage.send(datagram, stage.vmc)
-        sent += 100
+    for i in paced(3.0, 60.0):
+        frame = dance()[i]
+        for each in vmc.encode_frame(100.0 + i / 60.0, with_heading(frame), frame["origin"]):
+            stage.send(each, stage.vmc)
+        sent += 1
+    ended.set()
+    thread.join()
     after = stage.engine.status()
-    blocks = after["blocks"] - before["blocks"]
-    expected = after["expected_blocks"] - before["expected_blocks"]
-    assert sent > 5000
+    blocks = after["blocks"] - began["blocks"]
+    expected = after["expected_blocks"] - began["expected_blocks"]
+    assert flooded[0] > 5000
     assert blocks >= 0.99 * expected - 1
-    pid = stage.engine.pids()["bridges"]
-    wait_for(lambda: stage.engine.status()["state"] and stage.engine.pids()["bridges"] == pid, "the bridges")
+    wait_for(lambda: stage.sensor("vmc")["over_budget"] > before["over_budget"], "the flood in the statistics")
+    wait_for(lambda: stage.sensor("vmc")["frames"] - before["frames"] >= 0.95 * sent, "the other sender's frames")
+    assert stage.sensor("vmc")["refused"] > before["refused"]
+    assert stage.engine.pids() == {each["name"]: each["pid"] for each in began["processes"]}
