@@ -18,6 +18,7 @@ COUNTED = (
     "overload_blocks",
     "resets",
     "refused_values",
+    "clipped_frames",
     "motion_frames",
     "control_frames",
     "strikes",
@@ -133,7 +134,11 @@ def table(status: dict[str, Any]) -> str:
         ("level", f"{s['loudness_db']:.1f} dBFS"),
         ("latency", latency),
         ("drops", ", ".join(f"{count} {what}" for what, count in s["drops"].items())),
-        ("resets", f"{s['resets']} non-finite states reset, {s['refused_values']} values refused"),
+        (
+            "resets",
+            f"{s['resets']} non-finite states reset, {s['refused_values']} values refused, "
+            f"{s['clipped_frames']} frames with DELL on its clip",
+        ),
     ]
     lines = _columns(rows)
     lines += ["", *_columns([("process", "pid", "state", "restarts"), *map(_process, s["processes"])])]

@@ -24,7 +24,7 @@ from echelon_engine.kernels import (
     notes,
     output,
 )
-from echelon_engine.memory import CONTROL_RATE_HZ, PERFORMERS
+from echelon_engine.memory import CONTROL_RATE_HZ, FROZEN, HELD, MUTED, PERFORMERS, PRESENT
 from echelon_engine.rings import discard, pop, push, take, write_snapshot
 from echelon_engine.schedule import clear, sound
 
@@ -33,8 +33,6 @@ SLOW_EVERY = 24  # control frames between two boundaries of DELL coupled
 BEAT_SHORTEST, BEAT_LONGEST = 20, 60  # the same, when boundaries follow the beat
 DEVICE_FRESH_NS = 1_000_000_000
 EXTERNAL_FADE_S = 3.0  # of notes that others than the body play, after `idle_seconds` without one
-# What `flags` of a control record say.
-FROZEN, HELD, MUTED, PRESENT = 1, 2, 4, 8
 
 
 @kernel
