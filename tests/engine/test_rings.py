@@ -1,5 +1,6 @@
 """Rings, triple buffer and seqlock: nothing torn, nothing lost, between two real processes."""
 
+import os
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from echelon_engine.block import BlockError, SharedBlock, new_shared, path_of
 from echelon_engine.memory import CONTROL, LIMB_FRAME, SCHEMA, SETTINGS
 
 COUNT = 20_000
+NAME = f"rings-{os.getpid()}"
 
 
 def fill(item: np.ndarray, number: int) -> None:
@@ -45,7 +47,7 @@ def produce(name: str, count: int) -> None:
 @pytest.fixture
 def block():
     """A shared block of its own, removed afterwards."""
-    made = SharedBlock.create("test-rings")
+    made = SharedBlock.create(NAME)
     yield made
     made.unlink()
     made.close()
@@ -53,7 +55,7 @@ def block():
 
 def test_two_processes_lose_and_tear_nothing(block: SharedBlock) -> None:
     """Every frame arrives once, in order and whole; settings and snapshots are whole and never go backwards."""
-    other = subprocess.Popen([sys.executable, __file__, "test-rings", str(COUNT)])
+    other = subprocess.Popen([sys.executable, __file__, NAME, str(COUNT)])
     item, settings, control = np.zeros(1, LIMB_FRAME), np.zeros(1, SETTINGS), np.zeros(1, CONTROL)
     last_settings, last_control, received = -1.0, -1.0, 0
     deadline = time.monotonic() + 60
@@ -125,16 +127,16 @@ def test_a_foreign_or_older_block_is_refused(block: SharedBlock, field: str, val
     """Attaching says what is wrong with the block instead of reading it."""
     block.shared["header"][field] = value
     with pytest.raises(BlockError, match=message):
-        SharedBlock.attach("test-rings")
+        SharedBlock.attach(NAME)
 
 
 def test_a_short_file_is_refused(block: SharedBlock) -> None:
     """A file of another size is not mapped."""
-    other = path_of("test-short")
+    other = path_of(f"{NAME}-short")
     other.write_bytes(b"x" * 100)
     try:
         with pytest.raises(BlockError, match="100 bytes"):
-            SharedBlock.attach("test-short")
+            SharedBlock.attach(f"{NAME}-short")
     finally:
         other.unlink()
 

@@ -81,9 +81,10 @@ def gram(v: NDArray[np.float32], a: NDArray[np.float32]) -> tuple[float, float, 
 def bend(vv: float, aa: float, va: float, floor: float) -> float:
     """Return sqrt(|v|^2 |a|^2 - (v.a)^2) / (|v|^2 + floor^2)^1.5, 0 where the denominator is 0."""
     below = vv + floor * floor
-    if below <= 0.0:
+    below *= np.sqrt(below)
+    if below <= 0.0:  # also where the speed is so small that its cube is 0
         return 0.0
-    return float(np.sqrt(max(vv * aa - va * va, 0.0)) / (below * np.sqrt(below)))
+    return float(np.sqrt(max(vv * aa - va * va, 0.0)) / below)
 
 
 @kernel
