@@ -162,15 +162,13 @@ def run(low_latency: bool, strikes: int, block_frames: int) -> dict[str, Any]:
         sound = np.abs(heard["sound"]).max(axis=0)
         times_ns = _sample_times(heard["cycles"], len(sound), rate_hz)
         delays = [heard_after(stop, sound, times_ns, rate_hz) for stop in stops]
-        if keep := os.environ.get("ECHELON_BENCH_KEEP"):
-            np.savez(keep, sound=heard["sound"], cycles=heard["cycles"], stops=stops)
         return {
             "heard": [round(delay, 3) for delay in delays if delay is not None],
             "strikes": len(stops),
             "driver_ms": round(1e3 * int(heard["latency"]) / rate_hz, 2),
             "server_xruns": jack.xruns(served["log"]),
             "machine": stolen.found,
-            "underruns": counted.get("underruns", counted.get("counters", {}).get("underruns")),
+            "underruns": counted.get("underruns"),
         }
 
 

@@ -187,7 +187,7 @@ class Part:
             if self.plan.standby and (self._preparing is None or self._preparing.done()):
                 self._preparing = asyncio.create_task(self._prepare())
         elif event["event"] == "error":
-            self.last_error = "; ".join(str(event[name]) for name in ("text", "remedy") if event.get(name))
+            self.last_error = str(event.get("text", ""))
         return self._on_event(self, event)
 
     def _complained(self, line: str) -> None:

@@ -120,13 +120,13 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
 def table(status: dict[str, Any]) -> str:
     """Return the document as people read it."""
     s = status
-    behind = s["blocks"] - s["expected_blocks"]
+    ahead = s["blocks"] - s["expected_blocks"]
     latency = "no motion" if s["latency_ms"] is None else f"{s['latency_ms']:.1f} ms from motion to converter"
     latency += ", low latency" if s["low_latency"] else f", {s['motion_delay_ms']:g} ms of it against jitter"
     rows = [
         ("engine", f"{s['name']}, version {s['version']}, up {s['uptime_s']:.0f} s, epoch {s['epoch']}"),
         ("device", f"{s['device'] or '-'}, {s['rate_hz']} Hz, {s['block']} frames a block"),
-        ("blocks", f"{s['blocks']} of {s['expected_blocks']} expected ({behind:+d})"),
+        ("blocks", f"{s['blocks']} of {s['expected_blocks']} expected ({ahead:+d})"),
         ("trouble", f"{s['underruns']} underruns, {s['late_blocks']} late, {s['overload_blocks']} over their period"),
         ("load", f"p50 {s['load_p50']:.1%}, p99 {s['load_p99']:.1%}, max {s['load_max']:.1%} of a block's period"),
         ("state", f"{s['state']}, commitment {s['c']:.2f}, energy {s['energy']:.2f} m/s, {s['voices']} voices"),

@@ -1,8 +1,8 @@
 """Time: control frames on the sample clock, the engine's nanoseconds, and the musical clock.
 
-Control frame k begins at sample floor(k rate / 60). Segments end at control frames, at due notes and at multiples of
-64 samples of the absolute sample clock: they come out the same for every block size that is a multiple of 64, and so
-does the sound, bit for bit.
+Control frame k begins at sample floor(k rate / 60), or live in low latency with the block that holds it. Segments end
+at control frames, at due notes and at multiples of 64 samples of the absolute sample clock: they come out the same for
+every block size that is a multiple of 64, and so does the sound, bit for bit.
 """
 
 from __future__ import annotations

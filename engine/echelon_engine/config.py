@@ -116,7 +116,7 @@ class Instrument(Struct, frozen=True, kw_only=True):
     """What it plays."""
 
     root_note: Annotated[int, Meta(ge=12, le=96, description="MIDI note of the scale's first degree")] = 45
-    scale: Annotated[Scale, _about("which notes the performer's height selects")] = "minor_pentatonic"
+    scale: Annotated[Scale, _about("which notes the height of the hands selects")] = "minor_pentatonic"
     snap_ratios: Annotated[bool, _about("operator ratios snap to small integer ratios")] = False
     notes_from_motion: Annotated[bool, _about("strikes and held motion play notes")] = True
 

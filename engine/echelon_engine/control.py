@@ -29,9 +29,8 @@ from echelon_engine.rings import discard, pop, push, take, write_snapshot
 from echelon_engine.schedule import clear, sound
 
 DT = 1.0 / CONTROL_RATE_HZ
-SLOW_EVERY = 24  # control frames between two boundaries of DELL coupled
-BEAT_SHORTEST, BEAT_LONGEST = 20, 60  # the same, when boundaries follow the beat
-DEVICE_FRESH_NS = 1_000_000_000
+BEAT_SHORTEST, BEAT_LONGEST = 20, 60  # control frames between two boundaries of DELL coupled that follow the beat
+DEVICE_LOST_NS = int(hands.DEVICE_LOST_S * 1e9)
 EXTERNAL_FADE_S = 3.0  # of notes that others than the body play, after `idle_seconds` without one
 
 
@@ -65,7 +64,7 @@ def boundary(engine: Any) -> bool:
     """Return whether DELL coupled's slow solver runs after this control frame: every 24th, or at the musical beats."""
     count = engine.coupled.count + 1  # this frame included
     if engine.settings[0].boundary_at_beats == 0:
-        return bool(count >= SLOW_EVERY)
+        return bool(count >= dell_coupled.BOUNDARY_FRAMES)
     beat = int64(engine.clock.beat)
     due = count >= BEAT_LONGEST or (count >= BEAT_SHORTEST and beat != engine.boundary_beat)
     if due:
@@ -99,8 +98,8 @@ def think(engine: Any, now_ns: int) -> None:
         body.limbs[:],
         held.latent[0],
         held.latent[1],
-        held.present[0] != 0 and now_ns - held.time_ns[0] < DEVICE_FRESH_NS,
-        held.present[1] != 0 and now_ns - held.time_ns[1] < DEVICE_FRESH_NS,
+        held.present[0] != 0 and now_ns - held.time_ns[0] < DEVICE_LOST_NS,
+        held.present[1] != 0 and now_ns - held.time_ns[1] < DEVICE_LOST_NS,
     )
     lim_rps.step(engine.z_lim[:], engine.lim_rps, engine.lim_rps_weights, engine.e[:], lim_rps.CONVERGED)
     dell_coupled.step(engine.z[:], engine.coupled, engine.coupled_weights, body.limbs[:], boundary(engine))

@@ -113,12 +113,12 @@ def address_of(record: Any) -> int:
 def ask_for_priority(thread_id: int, priority: int) -> str:
     """Give a thread SCHED_FIFO `priority`; return "" when granted or not asked, else one line with the remedy.
 
-    The device's own thread may already have it (JACK gives it); a higher one is left alone.
+    The device's own thread may already have it (JACK gives it); that is left alone.
     """
     if priority <= 0:
         return ""
     if not sys.platform.startswith("linux"):
-        return ""  # macOS and Windows hosts raise the thread themselves
+        return ""  # macOS raises the thread itself
     try:
         if os.sched_getscheduler(thread_id) == os.SCHED_FIFO:
             return ""
@@ -126,7 +126,7 @@ def ask_for_priority(thread_id: int, priority: int) -> str:
     except PermissionError:
         return (
             f"real-time priority {priority} refused: sound may drop out under load; "
-            "allow it with '@audio - rtprio 95' in /etc/security/limits.d/audio.conf (see: echelon-engine doctor)"
+            "allow it with '@audio - rtprio 95' in /etc/security/limits.d/95-echelon.conf (see: echelon-engine doctor)"
         )
     except (ProcessLookupError, OSError) as error:
         return f"real-time priority not set ({error})"

@@ -3,9 +3,9 @@
 The supervisor owns the block; audio, bridges and whoever looks on map the same file. Who writes what:
 
     frames[performer]   bridges -> audio    SPSC ring of stamped limb frames
-    devices             bridges -> audio    triple buffer, latest device latents
+    devices             bridges -> audio    triple buffer, latest device latents (no bridge writes them yet)
     settings            supervisor -> audio triple buffer, latest live settings
-    commands[producer]  one producer -> audio, SPSC rings (0 bridges, 1 supervisor)
+    commands[producer]  one producer -> audio, SPSC rings of notes (no producer but the offline renderer yet)
     records             audio -> bridges    SPSC ring of control records, 60 a second
     sound               audio -> bridges    SPSC ring of stereo samples, for recording
     snapshot            audio -> anybody    seqlock, the newest control record

@@ -1,8 +1,8 @@
 """One block: what happens at a control frame, what happens between two, and in which order.
 
 The same `process` runs under the audio device, the null driver and the offline renderer. It reads and writes the
-shared block through rings alone, and never allocates, locks, waits or raises. It looks at a clock only to time the
-control frame, and only when live.
+shared block through rings, lock-free buffers and its own counters, and never allocates, locks, waits or raises. It
+looks at a clock only to time the control frame, and only when live.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from echelon_engine.native import pointer
 from echelon_engine.schedule import start_due, take_commands
 from echelon_engine.state import ENGINE
 
-# Every unit takes the engine record and two integers, whatever it needs of them.
+# Every unit takes the engine record, an integer, and a spare one.
 SIGNATURE = types.void(types.voidptr, types.int64, types.int64)
 
 

@@ -19,7 +19,6 @@ from echelon_models.formats import Key
 from echelon_models.weights import Model, kernel_of, load, to_record
 
 Arrays = dict[str, NDArray[Any]]
-BOUNDARY_FRAMES = 24  # DELL coupled: a boundary after frames 23, 47 .. unless `boundary` says otherwise
 _PRECISION = 1e-8  # of the fixed point, relative to the first step
 
 
@@ -169,8 +168,9 @@ def _gated_run(model: Model, x: Any, c: Any, bias: Any) -> Arrays:
 def _coupled(model: Model, inputs: Arrays) -> Arrays:
     (limbs,) = _need(inputs, "limbs")
     frames = len(limbs)
-    boundary = inputs.get("boundary", (np.arange(frames) % BOUNDARY_FRAMES == BOUNDARY_FRAMES - 1))
     kernel, weights = kernel_of("dell_coupled"), to_record(model)
+    every = kernel.BOUNDARY_FRAMES
+    boundary = inputs.get("boundary", (np.arange(frames) % every == every - 1))
     state = np.zeros(1, kernel.STATE)[0]
     z, x_fast, y_slow = (np.zeros((frames, kernel.LATENT), np.float32) for _ in range(3))
     h = np.zeros((frames, kernel.HIDDEN), np.float32)

@@ -1,4 +1,4 @@
-"""`bench`: the latency suite of the `benchmarks` folder, which lives in the repository, not in the package."""
+"""`bench`: the suite of the `benchmarks` folder, which lives in the repository, not in the package."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """BVH files: the hierarchy, the numbers, and their traps, to rotations of the 27 bones.
 
 Euler angles become quaternions row by row before anything else is done with them, since near gimbal lock two of the
-three angles swing wildly while the rotation barely moves. Traps handled: facts "motion on the wire", 5.
+three angles swing wildly while the rotation barely moves.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Dancer:
 
     rate_hz = 60.0
 
-    def __init__(self, seed: int = 0, tempo_bpm: float = 104.0) -> None:
+    def __init__(self, seed: int = 1, tempo_bpm: float = 96.0) -> None:
         if not 30.0 <= tempo_bpm <= 240.0:
             raise ValueError(f"tempo of {tempo_bpm} bpm: the dancer dances 30 to 240")
         self.seed, self.tempo_bpm = int(seed), float(tempo_bpm)

@@ -1,7 +1,7 @@
 """Which joint of which skeleton is which of the 27 bones: the table of names, and the search in it.
 
 "LeftShoulder" is the collar bone in most sets and the upper arm where LeftCollar exists: so sets are tried in order,
-each with the joints that tell it from its neighbours. Source: facts "motion on the wire", 6.2.
+each with the joints that tell it from its neighbours.
 """
 
 from __future__ import annotations

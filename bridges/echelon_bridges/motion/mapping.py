@@ -2,8 +2,7 @@
 
 `Rig.of` reads a skeleton's rest pose once (up axis, facing, unit, arms that hang); `Rig.retarget` then turns any number
 of its poses into local rotations of the 27 bones. Preserved exactly: the world rotation, against the T-pose, of every
-joint that has a bone, and the place of every limb relative to the end of the spine. Source: facts "motion on the wire",
-6.2.
+joint that has a bone, and the place of every limb relative to the end of the spine.
 """
 
 from __future__ import annotations
@@ -282,10 +281,9 @@ def _reference(
 def _reference_of_frames(found: Match, offsets: Floats, parents: Sequence[int], turn: Floats, world: Floats) -> Floats:
     """Return the T-pose of a skeleton whose zero pose is no figure: each joint's axes run along its own bone.
 
-    A joint's T-pose rotation takes its bone onto the T-pose's direction. That leaves its roll open by quarter turns;
-    the one that
-    lets knee and elbow bend the way they do is taken; where nothing bends, the one that keeps the joint nearest to its
-    parent.
+    A joint's T-pose rotation takes its bone onto the T-pose's direction. That leaves its roll open by quarter turns.
+    The one that lets knee and elbow bend the way they do is taken; where nothing bends, the one that keeps the joint
+    nearest to its parent.
     """
     children: dict[int, list[int]] = {}
     for joint, parent in enumerate(parents):

@@ -1,7 +1,7 @@
 """The 27 bones that every performer is played with: names, parents and the default body.
 
 The order is mocopi's bone number. Basis: right-handed, +Y up, +Z forward, +X the body's left, metres; the rest pose is
-a T-pose with every rotation the identity. Source: facts "motion on the wire", 1.4 and 1.5.
+a T-pose with every rotation the identity.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ ROOT, TORSO_7, HEAD = INDEX["root"], INDEX["torso_7"], INDEX["head"]
 
 LEG_LENGTH_M = 0.81  # thigh and shank together, of the bodies that files of unknown unit are scaled to
 
-# Heights of the seven torso bones between the hips and torso_7 (facts 6.2): where a spine of fewer joints is read off.
+# Heights of the seven torso bones between the hips and torso_7: where a spine of fewer joints is read off.
 TORSO_HEIGHTS: NDArray[np.float64] = np.array([0.100, 0.210, 0.328, 0.456, 0.606, 0.793, 1.0])
 
 

@@ -1,7 +1,7 @@
 """Sony mocopi's native datagrams: boxes of `u32 length, 4 bytes tag, payload`, little-endian, to values and back.
 
 `decode` is pure and driven by tags: unknown boxes are skipped and counted, lengths are bounded by what is there, and
-whatever cannot be read comes back as a Refusal. Source: facts "motion on the wire", 1.2 to 1.6.
+whatever cannot be read comes back as a Refusal.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One mocopi performer over time: packets in order to limb frames, with everything that went wrong counted.
 
 Starts on rotations with the default body before the first skeleton packet and swaps the body when it comes. Order, loss
-and restarts are judged by both clocks of a packet, its number and its time. Source: facts "motion on the wire", 1.6.
+and restarts are judged by both clocks of a packet, its number and its time.
 """
 
 from __future__ import annotations

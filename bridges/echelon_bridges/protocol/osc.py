@@ -2,7 +2,7 @@
 
 `decode` returns all messages of a packet, bundles unfolded, or one Refusal; no exception leaves it. Time tags are kept
 as metadata and never waited for. Type tags: i f s b h d t T F N I S c r m [ ]. Source: opensoundcontrol.stanford.edu,
-spec 1.0 and 1.1; facts "motion on the wire", 4.
+spec 1.0 and 1.1.
 """
 
 from __future__ import annotations

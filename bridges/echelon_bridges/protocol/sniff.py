@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def protocol_of(data: bytes) -> str | None:
-    """Return "mocopi", "osc", "json" or None for a datagram (facts "motion on the wire", 4.4)."""
+    """Return "mocopi", "osc", "json" or None for a datagram."""
     if data[4:8] == b"head":
         return "mocopi"
     if data[:1] == b"/" or data[:8] == b"#bundle\0":

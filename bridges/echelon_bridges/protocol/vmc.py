@@ -2,8 +2,7 @@
 
 The protocol does not say where a frame begins. Here it ends when `/VMC/Ext/T` and every bone of the frame before have
 come, whichever is last; a second T, or a bone again in a later datagram, ends it too. Basis: Unity's, left-handed, the
-body's left at -X; to the body's `p (-x, y, z)`, `q (x, -y, -z, w)`. Source: protocol.vmc.info; facts "motion on the
-wire", 2.
+body's left at -X; to the body's `p (-x, y, z)`, `q (x, -y, -z, w)`. Source: protocol.vmc.info.
 """
 
 from __future__ import annotations

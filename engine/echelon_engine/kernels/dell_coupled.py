@@ -16,6 +16,7 @@ from echelon_engine.kernels.dense import affine, finite, padded, panels, tanh
 from echelon_engine.simd import plain
 
 INPUTS, HIDDEN, LATENT = 216, 128, 32
+BOUNDARY_FRAMES = 24  # a boundary after frames 23, 47 .. unless the beat decides
 
 _f4 = np.float32
 
@@ -51,7 +52,7 @@ STATE = np.dtype(
         ("pulled", _f4, (LATENT,)),  # scratch
         ("total", _f4, (LATENT,)),  # sum of x_fast since the last boundary
         ("zero", _f4, (LATENT,)),  # stays zero: the bias of a layer that has none
-        ("count", np.int64),  # frames in total
+        ("count", np.int64),  # frames since the last boundary
         ("resets", np.int64),  # times the state turned non-finite and restarted from zero
         ("refused", np.int64),  # frames whose input was not finite: everything held
     ],

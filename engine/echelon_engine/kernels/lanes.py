@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from echelon_engine._jit import kernel
 from echelon_engine.kernels.finite import finite_number
-from echelon_engine.parameters import LANES, curve_arrays
+from echelon_engine.parameters import CURVES, LANES, curve_arrays
 
 LOW, HIGH, CURVE = curve_arrays()
-LOG, SQUARE = 1, 2
+LOG, SQUARE = CURVES.index("log"), CURVES.index("square")
 SLEW = np.float32(0.12)  # a lane crosses its whole range in 8.3 control frames, 139 ms: bounded whatever the body does
 RATIO_LANES = 4
 SNAPS = np.array([0.25, 0.5, 1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16], np.float32)

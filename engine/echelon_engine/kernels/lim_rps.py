@@ -19,8 +19,7 @@ from echelon_engine.simd import plain
 LATENT, HIDDEN, SENSOR = 96, 128, 32
 LIMBS, DEVICE = 216, 12
 LIMIT = 10.0
-CONVERGED = 0.01  # residual at which the equilibrium counts as found
-STOP = 0.001  # residual at which the engine stops iterating: well under what `converged` asks
+CONVERGED = 0.01  # residual at which the equilibrium counts as found, and the engine stops iterating
 FADE_FRAMES = 60  # an absent device's last value fades to 0 over 1 s
 
 _f4 = np.float32
@@ -71,7 +70,7 @@ STATE = np.dtype(
 def step(z: NDArray[_f4], state: Any, weights: Any, e: NDArray[_f4], stop: float) -> None:
     """Relax from the last frame's latent and write z; float32 (96,), within +-10, from encodings e (96,).
 
-    Iterates until the residual is <= `stop`, at most `weights.iterations` times (stop 0: always as many). Non-finite
+    Iterates until the residual is <= `stop`, at most `weights.iterations` times (below 0: always as many). Non-finite
     e holds everything and counts in `refused`; a non-finite state restarts from zero and counts in `resets`.
     """
     if not finite(plain(e)):

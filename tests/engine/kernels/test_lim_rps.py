@@ -103,12 +103,12 @@ def test_work_is_bounded_by_the_cap_and_ends_early_when_still(shipped: Model) ->
     rng = np.random.default_rng(4)
     weights, state, z = to_record(shipped), np.zeros(1, lim_rps.STATE)[0], np.zeros(96, F)
     for _ in range(50):
-        lim_rps.step(z, state, weights, (rng.normal(size=96) * 100).astype(F), lim_rps.STOP)
+        lim_rps.step(z, state, weights, (rng.normal(size=96) * 100).astype(F), lim_rps.CONVERGED)
         assert 1 <= state["used"] <= 8
         assert np.abs(z).max() <= 10
         assert np.isfinite(state["residual"])
     for _ in range(5):
-        lim_rps.step(z, state, weights, np.ones(96, F), lim_rps.STOP)
+        lim_rps.step(z, state, weights, np.ones(96, F), lim_rps.CONVERGED)
     assert (state["used"], state["converged"]) == (1, 1)
 
 
