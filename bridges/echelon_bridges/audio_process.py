@@ -24,11 +24,15 @@ WATCH_S = 0.1
 def preload(config: Config) -> Any:
     """Compile or load the callback and the weights, all that takes time; return the weights. Touches nothing shared."""
     from echelon_engine import units
+    from echelon_engine._jit import CACHE_DIR, cache_root
 
     def tell(name: str, number: int, count: int) -> None:
         what = f"{name} ({number} of {count}), once for this version: about half a minute in all"
         say("compiling", what=what)
 
+    if CACHE_DIR.parent != cache_root():
+        text = f"cache {cache_root()} cannot be written: compiled code is kept in {CACHE_DIR.parent}"
+        say("warning", text=text)
     units.compile_cold(on_progress=tell)
     from echelon_engine.block import new_shared
     from echelon_models.weights import load_all

@@ -49,8 +49,8 @@ def start_recording(config: Config, shared: Any) -> Recorder | None:
     """
     if not config.output.record:
         return None
-    from echelon_bridges.recorder import Recorder, unused
-    from echelon_engine.wav import WavWriter
+    from echelon_bridges.recorder import Recorder, takes, unused
+    from echelon_engine.wav import WavWriter, mend
 
     first = Path(config.output.record)
 
@@ -58,8 +58,10 @@ def start_recording(config: Config, shared: Any) -> Recorder | None:
         return WavWriter(path, config.audio.rate_hz, encoding=config.output.record_format)
 
     restarted = int(shared["header"]["epoch"]) > 1
+    for take in takes(first):
+        mend(take)
     try:
-        writer = open_writer(unused(first) if restarted and first.exists() else first)
+        writer = open_writer(unused(first) if first.exists() else first)  # no take is ever overwritten
     except UserError as error:
         if not restarted:
             raise
@@ -81,6 +83,8 @@ class Bridges:
         source = None if header["live_seen"] else motion_source(config)
         self._focus = int(header["focus"])
         self._player = None if source is None else Player(source, self._shared["frames"][self._focus], 0)
+        self._stand_in = "the motion file" if config.motion.file else "the dancer"
+        self._told_playing = False
         self._begun = self._told_end = self._told_silence = self._told_failure = False
         self.sensors, warnings = open_sensors(config)
         for warning in warnings:
@@ -147,7 +151,7 @@ class Bridges:
             return
         if recorder.path != self._recording_to:
             self._recording_to = recorder.path
-            say("notice", text=f"recording goes on in {recorder.path}")
+            say("notice", text=f"recording into {recorder.path}")
         if recorder.error and not self._told_failure:
             self._told_failure = True
             say("warning", text=f"recording has stopped: {recorder.error}")
@@ -164,10 +168,15 @@ class Bridges:
             self._report_recording(self._recorder)
         newest_ns = max([self._start_ns, *(sensor.last_frame_ns for sensor in self.sensors)])
         silent = now_ns - newest_ns > SILENT_NS
+        playing = self._player is not None and not self._player.ended
+        if playing and (self._told_playing or self._shared["header"]["epoch"] > 1):
+            silent = False
         if silent and not self._told_silence and self.sensors:
             bound = ", ".join(f"{s.name} on {s.port.address[0]}:{s.port.address[1]}" for s in self.sensors)
             lost = sum(sensor.undecodable for sensor in self.sensors)
-            say("notice", text=f"no motion received for 3 s; listening: {bound}; {lost} datagrams undecodable")
+            text = f"no motion received for 3 s; listening: {bound}; {lost} datagrams undecodable"
+            say("notice", text=f"{text}; {self._stand_in} plays until then" if playing else text)
+            self._told_playing = playing
         self._told_silence = silent
 
     def close(self) -> None:

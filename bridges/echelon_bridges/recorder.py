@@ -26,6 +26,15 @@ def unused(path: Path) -> Path:
     return beside
 
 
+def takes(path: Path) -> list[Path]:
+    """Return the recordings that exist under this name: name.wav, name-2.wav .. up to the first that does not."""
+    found, part, take = [], 2, path
+    while take.exists():
+        found.append(take)
+        take, part = path.with_stem(f"{path.stem}-{part}"), part + 1
+    return found
+
+
 class Recorder:
     """Empties `ring` (the shared `sound`) into `writer` every 50 ms until `close`.
 

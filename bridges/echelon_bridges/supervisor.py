@@ -82,8 +82,19 @@ class Supervisor:
             await server.start()
             stack.push_async_callback(self._stop_parts)
             await self._play()
+        self._say_what_was_recorded()
         self._terminal.event("stopped", uptime_s=round(time.monotonic() - self._began, 1))
         return self.exit_code
+
+    def _say_what_was_recorded(self) -> None:
+        """Tell where the take is; one that failed makes the exit code say so."""
+        if (take := self.recording) is None:
+            return
+        if take.get("error"):
+            self.exit_code = self.exit_code or EXIT_FAILURE
+            self._terminal.event("recorded", "error", path=take.get("path"), text="the recording is incomplete")
+        else:
+            self._terminal.event("recorded", path=take.get("path"), seconds=take.get("seconds"))
 
     async def _play(self) -> None:
         line = config_file.to_json(self.config)

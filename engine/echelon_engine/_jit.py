@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -40,14 +41,27 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "echelon-engine"
 
 
-CACHE_DIR = cache_root() / source_hash()
+def writable_root() -> Path:
+    """Return `cache_root`, or, where that cannot be written, a private folder beside the temporary files."""
+    for root in (cache_root(), Path(tempfile.gettempdir()) / f"echelon-engine-cache-{os.getuid()}"):
+        try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=root).close()
+        except OSError:
+            continue
+        if root.stat().st_uid == os.getuid():
+            return root
+    return cache_root()
+
+
+CACHE_DIR = writable_root() / source_hash()
 CACHES_KEPT = 3  # of the newest versions
 numba.config.CACHE_DIR = str(CACHE_DIR)  # read whenever a function is decorated
 
 
 def forget_old_caches() -> None:
     """Remove the caches of all versions but this one and the newest others, `CACHES_KEPT` together."""
-    others = [path for path in cache_root().glob("[0-9a-f]" * 16) if path.is_dir() and path != CACHE_DIR]
+    others = [path for path in CACHE_DIR.parent.glob("[0-9a-f]" * 16) if path.is_dir() and path != CACHE_DIR]
     with contextlib.suppress(OSError):  # another process may be removing them, too
         others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         for path in others[CACHES_KEPT - 1 :]:

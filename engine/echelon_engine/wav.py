@@ -7,6 +7,7 @@ of sound: a file whose writer was killed opens in any program and holds everythi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from pathlib import Path
@@ -23,6 +24,9 @@ PCM, IEEE_FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 SAMPLE_BYTES: dict[Encoding, int] = {"float32": 4, "pcm24": 3}
 MOST_BYTES = 0xFFFF_FFFF  # the size fields hold 32 bits
 FULL_SCALE_24 = 8388607.0
+
+
+HEADER_MOST = 128  # bytes in which a header of ours ends
 
 
 class OutputError(UserError):
@@ -140,6 +144,30 @@ class WavWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def mend(path: str | os.PathLike[str]) -> None:
+    """Let the header of a recording that was cut off (by kill -9, a power cut) own all the samples the file holds.
+
+    Only files as `WavWriter` makes them are touched; anything else, or what cannot be written, is left as it is.
+    """
+    with contextlib.suppress(OSError), Path(path).open("r+b") as file:
+        start = file.read(HEADER_MOST)
+        data = start.find(b"data")
+        if start[:4] != b"RIFF" or start[8:12] != b"WAVE" or data < 0:
+            return
+        held = file.seek(0, os.SEEK_END) - (data + 8)
+        frame_bytes = struct.unpack_from("<H", start, 32)[0]
+        held -= held % max(frame_bytes, 1)
+        if not struct.unpack_from("<I", start, data + 4)[0] < held < 1 << 32:
+            return
+        file.seek(data + 4)
+        file.write(struct.pack("<I", held))
+        file.seek(4)
+        file.write(struct.pack("<I", data + held + (held & 1)))
+        if (fact := start.find(b"fact", 0, data)) > 0:
+            file.seek(fact + 8)
+            file.write(struct.pack("<I", held // frame_bytes))
 
 
 def read(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:

@@ -18,7 +18,7 @@ def part(role: str, kind: str, name: str) -> int:
     """One process: `plain` runs, `stubborn` ignores SIGTERM, `refuse` says why it cannot, `crash` ends at once."""
     _, ended = begin()
     if kind == "refuse":
-        say("error", text="port 12351: in use", remedy="set ports.mocopi")
+        say("error", text="port 12351: in use; set ports.mocopi")
         return 2
     if kind == "crash":
         print("something odd on stdout", flush=True)

@@ -225,7 +225,7 @@ def test_restarted_bridges_record_beside_or_warn(stage: Stage, tmp_path: Path) -
     stage.running[-1].close()
     again = stage.start(output__record=str(folder / "x.wav"))
     again.turn()
-    assert stage.texts("notice") == [f"recording goes on in {folder / 'x-2.wav'}"]
+    assert stage.texts("notice") == [f"recording into {folder / 'x-2.wav'}"]
     again.close()
     assert len(wav.read(folder / "x.wav")[0]) == 300
     for path in folder.iterdir():

@@ -133,3 +133,31 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"hello, this is text")
     with pytest.raises(OutputError, match=r"a\.wav: is no WAV"):
         wav.read(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("encoding", ["float32", "pcm24"])
+def test_a_cut_off_recording_is_mended(tmp_path: Path, encoding: wav.Encoding) -> None:
+    """What a killed writer had written past its header is found again; a whole file stays as it is, byte for byte."""
+    path = tmp_path / "cut.wav"
+    sound = np.linspace(-0.5, 0.5, 2 * 5001, dtype=np.float32).reshape(-1, 2)
+    with wav.WavWriter(path, 48000, encoding=encoding) as writer:
+        writer.write(sound)
+    whole = path.read_bytes()
+    wav.mend(path)
+    assert path.read_bytes() == whole
+    at = whole.index(b"data") + 4
+    path.write_bytes(whole[:at] + (600).to_bytes(4, "little") + whole[at + 4 :])
+    wav.mend(path)
+    mended, rate_hz = wav.read(path)
+    assert rate_hz == 48000
+    assert np.allclose(mended, sound, atol=1e-6)
+
+
+def test_only_recordings_are_mended(tmp_path: Path) -> None:
+    """A file that is no WAV, and one that is not there, are left alone."""
+    path = tmp_path / "x.wav"
+    path.write_bytes(b"RIFFdata" * 40)
+    wav.mend(path)
+    assert path.read_bytes() == b"RIFFdata" * 40
+    wav.mend(tmp_path / "none.wav")
+    assert not (tmp_path / "none.wav").exists()
