@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from echelon_bridges.motion import mapping
 from echelon_bridges.motion import quaternion as qt
-from echelon_bridges.motion.errors import MotionFileError
+from echelon_bridges.motion.errors import MotionFileError, read_bounded
 from echelon_bridges.motion.joints import UnknownSkeletonError, is_native
 from echelon_bridges.motion.pose import Motion
 from echelon_bridges.motion.skeleton import ALL_VALID, NAMES
@@ -52,19 +52,7 @@ class Bvh:
 
 def read(path: str | Path) -> Motion:
     """Return a BVH file's motion on the 27 bones; MotionFileError says what is wrong with it and where."""
-    path = Path(path)
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise MotionFileError(
-                path, f"{size >> 20} MiB: a BVH file may have {MAX_BYTES >> 20} MiB at most; cut it into takes"
-            )
-        data = path.read_bytes()
-    except OSError as error:
-        raise MotionFileError(
-            path, f"cannot be read ({error.strerror or error}); check the name and its rights"
-        ) from error
-    return to_bones(parse(data, path))
+    return to_bones(parse(read_bounded(path, MAX_BYTES), path))
 
 
 def _number(token: str, path: Path, line: int, what: str) -> float:

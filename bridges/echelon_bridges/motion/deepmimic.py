@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_bridges.motion import quaternion as qt
-from echelon_bridges.motion.errors import MotionFileError
+from echelon_bridges.motion.errors import MotionFileError, read_bounded
 from echelon_bridges.motion.joints import Match
 from echelon_bridges.motion.mapping import bones_from_world
 from echelon_bridges.motion.pose import Motion
@@ -74,19 +74,7 @@ def _body() -> Floats:
 
 def read(path: str | Path) -> Motion:
     """Return a clip's motion on the 27 bones; MotionFileError says what is wrong with the file."""
-    path = Path(path)
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise MotionFileError(
-                path, f"{size >> 20} MiB: at most {MAX_BYTES >> 20} MiB can be played; cut it into takes"
-            )
-        data = path.read_bytes()
-    except OSError as error:
-        raise MotionFileError(
-            path, f"cannot be read ({error.strerror or error}); check the name and its rights"
-        ) from error
-    return to_bones(parse(data, path))
+    return to_bones(parse(read_bounded(path, MAX_BYTES), path))
 
 
 def parse(data: bytes, path: str | Path = "<deepmimic>") -> Floats:
