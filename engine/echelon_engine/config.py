@@ -98,7 +98,7 @@ class Dancer(Struct, frozen=True, kw_only=True):
     tempo_bpm: Annotated[float, Meta(ge=40.0, le=180.0, description="peaks of energy a minute")] = 96.0
 
 
-SENSOR_KINDS = ("mocopi", "vmc")  # each has its key in [ports]
+SENSOR_KINDS = ("mocopi", "vmc", "phones")  # each has its key in [ports]
 MOST_PORT = 65535
 
 
@@ -110,6 +110,18 @@ class Ports(Struct, frozen=True, kw_only=True):
         12351
     )
     vmc: Annotated[int, Meta(ge=0, le=65535, description="VMC over OSC; performer n listens n higher")] = 39539
+    phones: Annotated[
+        int, Meta(ge=0, le=65535, description="phones and trackers over OSC or JSON; performer n listens n higher")
+    ] = 9000
+
+
+class Sensors(Struct, frozen=True, kw_only=True):
+    """Who holds what."""
+
+    roles: Annotated[
+        str, _about("devices and what they are, 'PERFORMER.ROLE=DEVICE, ..': 0.left=zigsim:abc, 0.right=192.168.1.7")
+    ] = ""
+    relay: Annotated[str, _about("host:port that gets the body on as VMC; empty: nobody")] = ""
 
 
 class Instrument(Struct, frozen=True, kw_only=True):
@@ -148,6 +160,52 @@ class Output(Struct, frozen=True, kw_only=True):
     record_format: Annotated[Literal["float32", "pcm24"], _about("sample format of the recording")] = "float32"
 
 
+class Nats(Struct, frozen=True, kw_only=True):
+    """Messages over NATS."""
+
+    url: Annotated[str, _about("server, nats://.. or tls://..; 'embedded' starts one on loopback; empty: none")] = ""
+    credentials: Annotated[str, _about("credentials file (.creds) of the connection")] = ""
+    nkey: Annotated[str, _about("NKey seed file of the connection")] = ""
+    tls_ca: Annotated[str, _about("certificate authority of the server, PEM file; empty: the system's")] = ""
+    tls_cert: Annotated[str, _about("certificate of this client, PEM file")] = ""
+    tls_key: Annotated[str, _about("key of this client's certificate, PEM file")] = ""
+    encoding: Annotated[Literal["json", "msgpack"], _about("how messages are written")] = "json"
+    rate_hz: Annotated[float, Meta(ge=0.1, le=60.0, description="params and state a second")] = 60.0
+    body: Annotated[bool, _about("publish limb frames, too: a measurement of a person's body")] = False
+    port: Annotated[int, Meta(ge=0, le=65535, description="loopback port of the embedded server; 0: a free one")] = (
+        4222
+    )
+    folder: Annotated[str, _about("where the embedded server stores bars; empty: the user's state folder")] = ""
+
+
+class Osc(Struct, frozen=True, kw_only=True):
+    """Messages over OSC."""
+
+    targets: Annotated[str, _about("host:port, .. that get parameters, state and notes; empty: nobody")] = ""
+    rate_hz: Annotated[float, Meta(ge=0.1, le=60.0, description="parameters and state a second")] = 60.0
+    body: Annotated[bool, _about("send limb frames, too: a measurement of a person's body")] = False
+    bind: Annotated[str, _about("address on which controllers are heard")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="UDP port on which controllers are heard; 0: none")] = 0
+
+
+class Midi(Struct, frozen=True, kw_only=True):
+    """Messages over MIDI."""
+
+    output: Annotated[str, _about("port that gets notes and parameters; 'virtual' makes one; empty: none")] = ""
+    input: Annotated[str, _about("port whose notes and controllers play; 'virtual' makes one; empty: none")] = ""
+    channel: Annotated[int, Meta(ge=1, le=16, description="channel of what is sent")] = 1
+    parameters: Annotated[Literal["off", "cc", "nrpn"], _about("how the 32 parameters are sent")] = "cc"
+    rate_hz: Annotated[float, Meta(ge=0.1, le=60.0, description="parameters a second")] = 30.0
+    clock: Annotated[bool, _about("send the musical clock, 24 ticks a beat")] = False
+    map: Annotated[str, _about("TOML file of controllers onto settings; empty: the learned one")] = ""
+
+
+class Session(Struct, frozen=True, kw_only=True):
+    """What is kept of a performance."""
+
+    log: Annotated[str, _about("folder that gets one folder a session; empty: none is kept")] = ""
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """The whole configuration; `chosen` holds the keys that a person set, all others are defaults."""
 
@@ -156,10 +214,15 @@ class Config(Struct, frozen=True, kw_only=True):
     motion: Motion = Motion()
     dancer: Dancer = Dancer()
     ports: Ports = Ports()
+    sensors: Sensors = Sensors()
     instrument: Instrument = Instrument()
     clock: Clock = Clock()
     models: Models = Models()
     output: Output = Output()
+    nats: Nats = Nats()
+    osc: Osc = Osc()
+    midi: Midi = Midi()
+    session: Session = Session()
     chosen: frozenset[str] = frozenset()
 
     def is_chosen(self, key: str) -> bool:
