@@ -12,3 +12,8 @@ def protocol_of(data: bytes) -> str | None:
     if data[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
         return "json"
     return None
+
+
+def is_vmc(data: bytes) -> bool:
+    """Return whether an OSC datagram is a VMC performer's: a message of its, alone or in a bundle."""
+    return data.startswith(b"/VMC/") or (data[:1] == b"#" and b"/VMC/" in data)
