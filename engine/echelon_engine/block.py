@@ -125,7 +125,6 @@ def init_shared(shared: Any, rate_hz: int, block_frames: int) -> None:
         buffer["back"][0], buffer["middle"][0], buffer["front"][0] = 0, 1, 2
     header = shared["header"]
     header["schema"] = SCHEMA
-    header["size"] = SHARED.itemsize
     header["epoch"] = 1
     header["rate_hz"] = rate_hz
     header["block_frames"] = block_frames

@@ -74,7 +74,6 @@ def run_block(out: Any, engine: Any, shared: Any, due_ns: int, dac_ns: int, flag
     counters.underruns += (flags & OUTPUT_UNDERFLOW) != 0
     counters.frames += frames
     counters.expected_blocks = (due_ns - counters.start_ns + period_ns // 2) // period_ns + 1
-    counters.last_block_ns = end_ns
     counters.blocks += 1
 
 

@@ -172,9 +172,7 @@ class Nats(Struct, frozen=True, kw_only=True):
     encoding: Annotated[Literal["json", "msgpack"], _about("how messages are written")] = "json"
     rate_hz: Annotated[float, Meta(ge=0.1, le=60.0, description="params and state a second")] = 60.0
     body: Annotated[bool, _about("publish limb frames, too: a measurement of a person's body")] = False
-    port: Annotated[int, Meta(ge=0, le=65535, description="loopback port of the embedded server; 0: a free one")] = (
-        4222
-    )
+    port: Annotated[int, Meta(ge=0, le=65535, description="loopback port of the embedded server; 0: a free one")] = 4222
     folder: Annotated[str, _about("where the embedded server stores bars; empty: the user's state folder")] = ""
 
 

@@ -24,9 +24,20 @@ from echelon_engine.kernels import (
     notes,
     output,
 )
-from echelon_engine.memory import CONTROL_RATE_HZ, FROZEN, HELD, MUTED, PERFORMERS, PRESENT
+from echelon_engine.memory import (
+    ALL_OFF,
+    CONTROL_RATE_HZ,
+    FROZEN,
+    HELD,
+    MUTED,
+    PERFORMERS,
+    PRESENT,
+    TOOK_DEVICES,
+    TOOK_MOTION,
+    TOOK_SETTINGS,
+)
 from echelon_engine.rings import discard, pop, push, take, write_snapshot
-from echelon_engine.schedule import clear, sound
+from echelon_engine.schedule import clear, sound, tell, took
 
 DT = 1.0 / CONTROL_RATE_HZ
 BEAT_SHORTEST, BEAT_LONGEST = 20, 60  # control frames between two boundaries of DELL coupled that follow the beat
@@ -37,8 +48,12 @@ EXTERNAL_FADE_S = 3.0  # of notes that others than the body play, after `idle_se
 @kernel
 def hear(engine: Any, shared: Any, now_ns: int) -> None:
     """Take the settings and bring the body to `now_ns`: pop what is due, interpolate, derive speeds and x."""
-    take(engine.settings, shared.settings)
+    changed = take(engine.settings, shared.settings)
     settings = engine.settings[0]
+    log = settings.log != 0
+    if log and (changed or engine.clock.frame == 1):  # this is the first control frame
+        engine.input[0].settings = settings
+        took(engine, shared, int64(TOOK_SETTINGS))
     body = engine.motion
     focus = min(max(int64(settings.focus), 0), PERFORMERS - 1)
     if focus != engine.performer:
@@ -52,7 +67,12 @@ def hear(engine: Any, shared: Any, now_ns: int) -> None:
     while motion.wants(body, target_ns) and pop(engine.frame, shared.frames[focus]):
         motion.offer(body, engine.frame[0])
         shared.counters.motion_frames += 1
-    take(engine.devices, shared.devices)
+        if log:
+            engine.input[0].motion = engine.frame[0]
+            took(engine, shared, int64(TOOK_MOTION))
+    if take(engine.devices, shared.devices) and log:
+        engine.input[0].devices = engine.devices[0]
+        took(engine, shared, int64(TOOK_DEVICES))
     motion.advance(body, target_ns, settings.freeze != 0, DT)
     scale = np.float64(settings.velocity_scale)
     hands.hands(body, scale, DT)
@@ -136,6 +156,7 @@ def play(engine: Any, shared: Any, samples: int) -> None:
         instrument.all_off(engine.instrument)
         notes.silence(engine.notes)
         clear(engine)
+        tell(engine, shared, int64(ALL_OFF), int64(0), 0.0, 0.0, 0.0, int64(1))
     instrument.control(engine.instrument, engine.values[:], samples)
     players = engine.notes
     notes.step(
@@ -151,11 +172,13 @@ def play(engine: Any, shared: Any, samples: int) -> None:
         event = players.event[i]
         sound(
             engine,
+            shared,
             int64(event.kind),
             int64(event.key),
             np.float64(event.pitch),
             np.float64(event.velocity),
             np.float64(event.pan),
+            int64(0),
         )
     for hand in range(2):
         instrument.bow(engine.instrument, int64(notes.BOW_KEY + hand), np.float64(players.bow[hand]))
@@ -184,8 +207,10 @@ def report(engine: Any, shared: Any, now_ns: int) -> None:
     """Write the control record to the ring and the snapshot."""
     settings = engine.settings[0]
     record, clock, body = engine.control[0], engine.clock, engine.motion
+    record.epoch = engine.epoch
     record.frame = clock.frame - 1
     record.sample = clock.sample
+    record.time_ns = now_ns
     record.motion_arrival_ns = body.arrival_ns
     record.block_begin_ns = engine.block_begin_ns
     record.dac_ns = now_ns + engine.dac_offset_ns

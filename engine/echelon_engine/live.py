@@ -95,6 +95,7 @@ def initial_settings(config: Config) -> Any:
             section, _, name = row.config.partition(".")
             _store(settings[0], row, getattr(getattr(config, section), name))
     settings["record"] = config.output.record != ""  # decided at the start, not live
+    settings["log"] = config.session.log != ""  # nor this
     settings["boundary_at_beats"] = config.models.coupled_boundary == "beats"  # nor this
     return settings
 

@@ -3,10 +3,12 @@
 The supervisor owns the block; audio, bridges and whoever looks on map the same file. Who writes what:
 
     frames[performer]   bridges -> audio    SPSC ring of stamped limb frames
-    devices             bridges -> audio    triple buffer, latest device latents (no bridge writes them yet)
+    devices             bridges -> audio    triple buffer, latest device latents
     settings            supervisor -> audio triple buffer, latest live settings
-    commands[producer]  one producer -> audio, SPSC rings of notes (no producer but the offline renderer yet)
+    commands[producer]  one producer -> audio, SPSC rings of notes: 0 bridges, 1 the offline renderer
     records             audio -> bridges    SPSC ring of control records, 60 a second
+    events              audio -> bridges    SPSC ring of the notes that were begun and ended
+    inputs              audio -> bridges    SPSC ring of everything the callback took, for sessions that can be replayed
     sound               audio -> bridges    SPSC ring of stereo samples, for recording
     snapshot            audio -> anybody    seqlock, the newest control record
     counters            audio -> anybody    plain counters, one writer
@@ -26,7 +28,7 @@ PRODUCERS = 2
 CONTROL_RATE_HZ = 60
 
 MAGIC = 0x4E4F4C4548434501  # "\x01ECHELON", little-endian
-SCHEMA = 2
+SCHEMA = 3
 
 # A body at one instant. `rotation` local to the parent, x y z w, the root's with its heading removed;
 # `position` relative to the root, heading removed, metres; `heading` radians about +Y; `origin` the root in the world.
@@ -47,9 +49,16 @@ LIMB_FRAME = np.dtype(
 SYNTHETIC = 1  # made up (relaxing after a gap, a test pose): never counts as motion
 BREAK = 2  # first frame after a gap or restart: no velocity across it
 
-# Latents of the devices in the hands: user acceleration m/s^2, angular rate rad/s, gravity direction, velocity m/s.
+# Latents of the devices in the left hand, the right hand and on the torso (upright, its screen to the front): user
+# acceleration m/s^2, angular rate rad/s, gravity direction, velocity m/s.
+DEVICE_SLOTS = 3
 DEVICES = np.dtype(
-    [("time_ns", np.int64, (2,)), ("present", np.uint8, (2,)), ("latent", np.float32, (2, 12))], align=True
+    [
+        ("time_ns", np.int64, (DEVICE_SLOTS,)),
+        ("present", np.uint8, (DEVICE_SLOTS,)),
+        ("latent", np.float32, (DEVICE_SLOTS, 12)),
+    ],
+    align=True,
 )
 
 # What people set while it plays. The one place that says their defaults is config.py.
@@ -61,6 +70,7 @@ SETTINGS = np.dtype(
         ("low_latency", np.uint8),  # newest frame, extrapolated, instead of the de-jitter delay
         ("test_tone", np.uint8),
         ("record", np.uint8),  # copy what is heard to the sound ring
+        ("log", np.uint8),  # copy what the callback takes to the ring of inputs
         ("snap_ratios", np.uint8),  # operator ratios snap to small integer ratios
         ("notes_from_motion", np.uint8),  # strikes and held motion play notes
         ("focus", np.int32),  # which performer is heard
@@ -85,6 +95,40 @@ COMMAND = np.dtype(
     [("time_ns", np.int64), ("kind", np.int32), ("key", np.int32), ("value", np.float32, (4,))], align=True
 )
 NOTE_ON, NOTE_OFF = 1, 2
+ALL_OFF = 3  # an event only: panic ended everything
+
+# A note that began or ended, or all of them at once. `source` 0: the performer's body, 1: somebody else's command.
+EVENT = np.dtype(
+    [
+        ("epoch", np.int64),
+        ("frame", np.int64),  # control frame
+        ("sample", np.int64),
+        ("time_ns", np.int64),
+        ("kind", np.int32),  # NOTE_ON, NOTE_OFF, ALL_OFF
+        ("key", np.int32),
+        ("pitch", np.float32),  # MIDI note
+        ("velocity", np.float32),  # 0..1
+        ("pan", np.float32),  # -1 left .. 1 right
+        ("source", np.int32),
+    ],
+    align=True,
+)
+
+# One thing that the callback took: what it needs, with CONTROL's sample and time, to play the same again.
+INPUT = np.dtype(
+    [
+        ("epoch", np.int64),
+        ("frame", np.int64),  # control frame that took it, or the last one before a command was taken
+        ("sample", np.int64),  # when it was taken
+        ("kind", np.int64),  # which of the fields below is meant
+        ("motion", LIMB_FRAME),
+        ("settings", SETTINGS),
+        ("devices", DEVICES),
+        ("command", COMMAND),  # its `time_ns` is the sample at which it is done
+    ],
+    align=True,
+)
+TOOK_MOTION, TOOK_SETTINGS, TOOK_DEVICES, TOOK_COMMAND = 1, 2, 3, 4
 
 LATENT_STATE_NAMES = (
     "position_x", "position_y", "velocity_x", "velocity_y", "acceleration_x", "acceleration_y",
@@ -100,8 +144,10 @@ FROZEN, HELD, MUTED, PRESENT = 1, 2, 4, 8
 # One control frame, 60 a second: what the engine heard, decided and how late it was.
 CONTROL = np.dtype(
     [
+        ("epoch", np.int64),  # of the engine when this audio process began
         ("frame", np.int64),
         ("sample", np.int64),  # sample time of the control frame
+        ("time_ns", np.int64),  # engine time of that sample
         ("motion_arrival_ns", np.int64),  # arrival of the newest motion used
         ("block_begin_ns", np.int64),
         ("dac_ns", np.int64),  # when this frame's first sample is expected at the converter
@@ -150,10 +196,11 @@ COUNTERS = np.dtype(
         ("motion_frames", np.int64),
         ("dropped_records", np.int64),
         ("dropped_sound", np.int64),  # sample frames
+        ("dropped_events", np.int64),
+        ("dropped_inputs", np.int64),
         ("control_frames", np.int64),
         ("strikes", np.int64),  # of the performer's hands
         ("start_ns", np.int64),
-        ("last_block_ns", np.int64),
         ("thread_id", np.int64),  # 0 until the first block
         ("block_ns_max", np.int64),
         ("control_ns_max", np.int64),  # the longest control frame; measured when live only
@@ -201,7 +248,6 @@ HEADER = np.dtype(
     [
         ("magic", np.uint64),
         ("schema", np.uint64),
-        ("size", np.uint64),
         ("epoch", np.uint64),  # grows when a process is replaced
         ("rate_hz", np.int64),
         ("block_frames", np.int64),
@@ -220,6 +266,8 @@ SHARED = np.dtype(
         ("settings", triple(SETTINGS)),
         ("commands", ring(COMMAND, 256), (PRODUCERS,)),
         ("records", ring(CONTROL, 512)),
+        ("events", ring(EVENT, 512)),
+        ("inputs", ring(INPUT, 1024)),
         ("sound", ring(np.dtype((np.float32, (2,))), SOUND_FRAMES)),
         ("snapshot", seqlock(CONTROL)),
         ("counters", COUNTERS),

@@ -49,7 +49,7 @@ def process(out: Any, engine: Any, shared: Any) -> None:
                 counters.control_histogram[min(max(spent_ns // CONTROL_BIN_NS, 0), CONTROL_BINS - 1)] += 1
                 counters.control_ns_max = max(counters.control_ns_max, spent_ns)
         # Commands are taken as a block begins; offline, where all have their times, with the control frames.
-        asking = int64(done == 0 if engine.started else control)
+        asking = int64(done == 0 if engine.started or engine.replayed_control >= 0 else control)
         if asking or 0 <= engine.next_note <= clock.sample:
             start(here, asking, 0)
         n = segment_frames(clock, frames - done, engine.next_note)
@@ -68,9 +68,12 @@ def hurried(engine: Any, frames: int) -> bool:
     """Return whether a control frame due within the next `frames` samples is taken at their first one.
 
     Live and in low latency only: motion that is known when a block begins need not wait for its place in the block,
-    5 ms on average at 512 frames. Everywhere else control frames keep their sample, whatever the block.
+    5 ms on average at 512 frames. Everywhere else control frames keep their sample, whatever the block; a replayed
+    session takes them where it took them.
     """
     clock = engine.clock
+    if engine.replayed_control >= 0:
+        return bool(clock.sample == engine.replayed_control)
     hurry = engine.started != 0 and engine.settings[0].low_latency != 0
     return bool(hurry and clock.next_control < clock.sample + frames)
 

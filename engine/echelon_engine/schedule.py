@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from echelon_engine._jit import int64, kernel
-from echelon_engine.clock import NS
+from echelon_engine.clock import NS, time_ns
 from echelon_engine.kernels import instrument
 from echelon_engine.kernels.finite import finite_number
-from echelon_engine.memory import NOTE_OFF, NOTE_ON, PRODUCERS
-from echelon_engine.rings import pop
+from echelon_engine.memory import NOTE_OFF, NOTE_ON, PRODUCERS, TOOK_COMMAND
+from echelon_engine.rings import pop, push
 
 # A note that waits. `waiting` 0: the slot is free.
 PENDING = np.dtype(
@@ -45,28 +45,55 @@ def take_commands(engine: Any, shared: Any) -> None:
                 break
             command = engine.command[0]
             sample = clock.sample
-            if command.time_ns > 0:
+            if engine.replayed_control >= 0:
+                sample = command.time_ns  # a session holds samples
+            elif command.time_ns > 0:
                 seconds = np.float64(command.time_ns - clock.origin_ns) / NS
                 sample = max(sample, int64(seconds * clock.rate_hz + 0.5))
                 sample = min(sample, clock.sample + LONGEST_WAIT_S * clock.rate_hz)
             if command.kind == NOTE_ON or command.kind == NOTE_OFF:
-                slot = engine.pending[free]
-                slot.sample = sample
-                slot.key = command.key
-                slot.kind = command.kind
-                slot.pitch = command.value[0]
-                slot.velocity = command.value[1]
-                slot.pan = command.value[2]
-                slot.waiting = 1
-                if engine.next_note < 0 or sample < engine.next_note:
-                    engine.next_note = sample
+                wait(engine, free, sample)
+                if engine.settings[0].log:
+                    command.time_ns = sample
+                    engine.input[0].command = command
+                    took(engine, shared, int64(TOOK_COMMAND))
 
 
 @kernel
-def sound(engine: Any, kind: int, key: int, pitch: float, velocity: float, pan: float) -> None:
-    """Start or end a note at the current sample. Values that are not finite are refused."""
+def wait(engine: Any, place: int, sample: int) -> None:
+    """Put `engine.command[0]` into the free place of the schedule, to be done at `sample`."""
+    command, slot = engine.command[0], engine.pending[place]
+    slot.sample = sample
+    slot.key = command.key
+    slot.kind = command.kind
+    slot.pitch = command.value[0]
+    slot.velocity = command.value[1]
+    slot.pan = command.value[2]
+    slot.waiting = 1
+    if engine.next_note < 0 or sample < engine.next_note:
+        engine.next_note = sample
+
+
+@kernel
+def took(engine: Any, shared: Any, kind: int) -> None:
+    """Log `engine.input[0]`, whose field of this kind the caller has filled."""
+    record = engine.input[0]
+    record.epoch = engine.epoch
+    record.frame = engine.clock.frame - 1
+    record.sample = engine.clock.sample
+    record.kind = kind
+    if not push(shared.inputs, engine.input):
+        shared.counters.dropped_inputs += 1
+
+
+@kernel
+def sound(
+    engine: Any, shared: Any, kind: int, key: int, pitch: float, velocity: float, pan: float, source: int
+) -> None:
+    """Start or end a note at the current sample and report it. Values that are not finite are refused."""
     if kind == NOTE_OFF:
         instrument.note_off(engine.instrument, int64(key))
+        tell(engine, shared, kind, key, pitch, velocity, pan, source)
     elif finite_number(pitch) and finite_number(velocity) and finite_number(pan) and velocity > 0.0:
         engine.onsets += 1
         pitch = min(max(np.float64(pitch), -OCTAVE), HIGHEST_NOTE + 2.0 * OCTAVE)
@@ -77,10 +104,29 @@ def sound(engine: Any, kind: int, key: int, pitch: float, velocity: float, pan: 
         velocity = min(np.float64(velocity), 1.0)
         pan = min(max(np.float64(pan), -1.0), 1.0)
         instrument.note_on(engine.instrument, int64(key), pitch, velocity, pan)
+        tell(engine, shared, kind, key, pitch, velocity, pan, source)
 
 
 @kernel
-def start_due(engine: Any) -> None:
+def tell(engine: Any, shared: Any, kind: int, key: int, pitch: float, velocity: float, pan: float, source: int) -> None:
+    """Append an EVENT (NOTE_ON, NOTE_OFF, ALL_OFF) for whoever looks on."""
+    event, clock = engine.event[0], engine.clock
+    event.epoch = engine.epoch
+    event.frame = clock.frame - 1
+    event.sample = clock.sample
+    event.time_ns = time_ns(clock)
+    event.kind = kind
+    event.key = key
+    event.pitch = pitch
+    event.velocity = velocity
+    event.pan = pan
+    event.source = source
+    if not push(shared.events, engine.event):
+        shared.counters.dropped_events += 1
+
+
+@kernel
+def start_due(engine: Any, shared: Any) -> None:
     """Start every note whose sample has come, in the order of the slots."""
     following = int64(-1)
     for i in range(PENDING_NOTES):
@@ -91,7 +137,7 @@ def start_due(engine: Any) -> None:
             slot.waiting = 0
             engine.external = 1.0
             engine.held_keys = max(engine.held_keys + (1 if slot.kind == NOTE_ON else -1), 0)
-            sound(engine, int64(slot.kind), slot.key, slot.pitch, slot.velocity, slot.pan)
+            sound(engine, shared, slot.kind, slot.key, slot.pitch, slot.velocity, slot.pan, int64(1))
         elif following < 0 or slot.sample < following:
             following = slot.sample
     engine.next_note = following

@@ -23,7 +23,7 @@ from echelon_engine.kernels.machine import MACHINE
 from echelon_engine.kernels.motion import MOTION
 from echelon_engine.kernels.notes import NOTES
 from echelon_engine.kernels.output import OUTPUT
-from echelon_engine.memory import COMMAND, CONTROL, DEVICES, LATENT_STATE_NAMES, LIMB_FRAME, SETTINGS
+from echelon_engine.memory import COMMAND, CONTROL, DEVICES, EVENT, INPUT, LATENT_STATE_NAMES, LIMB_FRAME, SETTINGS
 from echelon_engine.parameters import LANES
 from echelon_engine.schedule import PENDING, PENDING_NOTES
 
@@ -57,6 +57,8 @@ _FIELDS: list[Any] = [
     ("started", np.int64),
     ("block_begin_ns", np.int64),
     ("dac_offset_ns", np.int64),
+    ("epoch", np.int64),
+    ("replayed_control", np.int64),  # sample of the next control frame of a session that is replayed, else -1
     # control path
     ("clock", CLOCK),
     ("motion", MOTION),
@@ -90,6 +92,8 @@ _FIELDS: list[Any] = [
     ("frame", LIMB_FRAME, (1,)),
     ("devices", DEVICES, (1,)),
     ("control", CONTROL, (1,)),
+    ("event", EVENT, (1,)),
+    ("input", INPUT, (1,)),
     # audio path
     ("instrument", INSTRUMENT),
     ("output", OUTPUT),
@@ -153,6 +157,8 @@ def new_engine(
     engine["shared_address"] = shared.__array_interface__["data"][0]
     engine["channels"] = channels
     engine["block_frames"] = block_frames
+    engine["epoch"] = shared["header"]["epoch"]
+    engine["replayed_control"] = -1
     engine["next_note"] = -1
     engine["clock"]["rate_hz"] = rate_hz
     engine["settings"][0] = settings

@@ -55,9 +55,10 @@ def _report(engine_data: Any, now_ns: int, _unused: int) -> None:
 
 def _start(engine_data: Any, asking: int, _unused: int) -> None:
     engine = carray(engine_data, (1,), ENGINE)[0]
+    shared = carray(pointer(engine.shared_address), (1,), SHARED)[0]
     if asking:
-        take_commands(engine, carray(pointer(engine.shared_address), (1,), SHARED)[0])
-    start_due(engine)
+        take_commands(engine, shared)
+    start_due(engine, shared)
 
 
 def _voices(engine_data: Any, frames: int, _unused: int) -> None:

@@ -19,6 +19,7 @@ OVERHEAD = 1.7  # heights 0 .. 1: from the root to this many statures above it
 SIDE_M = 0.8  # a hand this far out is fully on its side
 LEAK_S = 0.4  # time constant of the devices' velocity integral
 DEVICE_FRESH_S, DEVICE_LOST_S = 0.15, 1.0
+TORSO = 2  # its slot among the devices
 
 
 @kernel
@@ -81,7 +82,8 @@ def devices_in_hands(motion: Any, devices: Any, velocity_scale: float, now_ns: i
     v <- v exp(-dt / 0.4 s) + a dt along up (against gravity) and forward (the device's long axis +Y made horizontal,
     or where it points straight up or down, its back -Z); a device without gravity is taken to be Y up, Z forward.
     energy = RMS of the devices' velocity estimates when there is no body; a device silent for 0.15 s no longer pushes,
-    for 1 s is gone. The height of a hand is the elevation of its device: level is the middle. Source: spec/motion.md.
+    for 1 s is gone. The height of a hand is the elevation of its device: level is the middle. A device on the torso,
+    upright and its screen to the front, gives the lean: asin of its gravity forward and to the left. Source: motion.md.
     """
     if motion.frozen != 0:
         return
@@ -135,6 +137,14 @@ def devices_in_hands(motion: Any, devices: Any, velocity_scale: float, now_ns: i
         motion.hand_speed[h] = min(math.sqrt(square), 20.0)
         motion.hand_height[h] = 0.5 + 0.5 * elevation
         motion.hand_side[h] = 0.5 - h
+    age = 1e-9 * (now_ns - devices.time_ns[TORSO])
+    if devices.present[TORSO] != 0 and age < DEVICE_LOST_S and (motion.x_valid & 48) == 0:
+        g0, g1, g2 = float(devices.latent[TORSO, 6]), float(devices.latent[TORSO, 7]), float(devices.latent[TORSO, 8])
+        length = math.sqrt(g0 * g0 + g1 * g1 + g2 * g2)
+        if finite_number(length) and length > 0.1:
+            motion.x_valid |= 48
+            motion.x[4] = math.tanh(math.asin(min(max(g2 / length, -1.0), 1.0)) / LEAN_RAD)
+            motion.x[5] = math.tanh(math.asin(min(max(g0 / length, -1.0), 1.0)) / LEAN_RAD)
     if count > 0 and motion.present == 0:
         motion.energy = math.sqrt(total / count)
         motion.moved = 1 if motion.energy > 0.0 else motion.moved
