@@ -1,14 +1,16 @@
 """Programs that send one message a sensor: known by their first path element, and everybody else by the last one.
 
-An address is `/PREFIX/NAME` or, a number a message, `/PREFIX/NAME/x`; the prefix, where there is one, is the device.
+An address is `/PREFIX/NAME` or, a number a message, `/PREFIX/NAME/x`; the prefix, where there is one, is the device,
+and so is a text before the numbers. `NAME_deg` tells degrees.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from echelon_bridges.protocol.osc import Message
-from echelon_bridges.protocol.reading import Readings
+from echelon_bridges.protocol.reading import Readings, number
 
 # Last path element, in lower case and without _ and -, to the quantity it tells.
 NAMES = {
@@ -44,7 +46,7 @@ FLAT = 18  # numbers of one flat message: five quantities and the raw angular ra
 
 
 class Dialect(NamedTuple):
-    """What a program calls its sensors where that differs from NAMES, and whether it names a device in the address."""
+    """What a program calls its sensors where that differs from NAMES; its address names no device."""
 
     app: str
     names: dict[str, str]
@@ -52,7 +54,7 @@ class Dialect(NamedTuple):
 
 # By the first path element.
 DIALECTS = {
-    "gyrosc": Dialect("gyrosc", {"gyro": "euler"}),
+    "gyrosc": Dialect("gyrosc", {"gyro": "euler", "accel": "user_acceleration"}),  # it tells gravity apart
     "tdlidar": Dialect("tdlidar", {"rotation": "angular_rate"}),
     "pdparty": Dialect("pdparty", {}),
 }
@@ -82,25 +84,46 @@ def take(message: Message, found: Readings) -> None:
     if parts == ["sensors"] and len(message.args) == FLAT:
         _take_flat(message, found)
         return
+    degrees = last.endswith("deg") and last[:-3] in NAMES
+    if degrees:
+        last = last[:-3]
+    args = message.args
     dialect = DIALECTS.get(parts[0].lower()) if len(parts) > 1 else None
+    label = ""
+    if dialect is None and len(args) > 1 and isinstance(args[0], str) and _is_name(args[0]):
+        label, args = args[0], args[1:]
+    device = ""
+    quantity = NAMES.get(last)
     if dialect is not None:
-        quantity = dialect.names.get(last) or NAMES.get(last)
-        app, device = dialect.app, ""
+        quantity = dialect.names.get(last) or quantity
+        app = dialect.app
     else:
-        quantity = NAMES.get(last)
-        device = "osc:" + "/".join(parts[:-1]) if len(parts) > 1 else ""
-        if last == "ypr":
-            app = "headtracker"
-        elif last == "accxyz":
-            app = "touchosc"
-        elif device:
-            app = "sensorvisualizer" if last in VISUALIZER and len(parts) == 2 else "osc"
-        else:
-            app = ALONE.get(last, "osc")
+        named = [*parts[:-1], label] if label else parts[:-1]
+        device = "osc:" + "/".join(named) if named else ""
+        app = _app_of(last, len(named))
     if quantity is None or not app or (axis == 3 and quantity != "rotation"):
         found.unknown += 1
-    else:
-        found.add(app, device, quantity, message.args, axis=axis)
+        return
+    if degrees:
+        args = tuple(math.radians(number(value)) for value in args)
+    found.add(app, device, quantity, args, axis=axis)
+
+
+def _app_of(last: str, names: int) -> str:
+    """Return which program calls a sensor so, behind so many names of a device."""
+    if last == "ypr":
+        return "headtracker"
+    if last == "accxyz":
+        return "touchosc"
+    if not names:
+        return ALONE.get(last, "osc")
+    if last == "linearacceleration":  # Android's name, so its unit; at rest nothing would tell
+        return "android"
+    return "sensorvisualizer" if last in VISUALIZER and names == 1 else "osc"
+
+
+def _is_name(text: str) -> bool:
+    return text[:1].isalpha() and text.lower() not in ("nan", "inf", "infinity")
 
 
 def _plain(name: str) -> str:

@@ -26,8 +26,8 @@ def take_json(value: Mapping[str, object], found: Readings) -> bool:
     if MARKS.isdisjoint(row):
         return False
     time_s = None
-    for name in TIMES:
-        time_s = seconds(row.get(name)) if time_s is None else time_s
+    for key in TIMES:
+        time_s = seconds(row.get(key)) if time_s is None else time_s
     if time_s is None:
         time_s = stamp(row.get("loggingTime"))
     name = row.get("deviceID") or row.get("identifierForVendor")

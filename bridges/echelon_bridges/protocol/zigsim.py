@@ -1,4 +1,4 @@
-"""ZIG SIM: one bundle a tick with `/UUID/deviceinfo` and `/UUID/SENSOR` for each sensor switched on, or one JSON object.
+"""ZIG SIM: one bundle a tick with `/UUID/deviceinfo` and a `/UUID/SENSOR` for each sensor, or one JSON object.
 
 The UUID is the device's name; its user may edit it, and leave it empty.
 Source: the app's ServiceManager.swift, MotionService.swift and Utils.swift (1-10/ZIGSIMPlus_iOS_Public).
