@@ -89,14 +89,21 @@ def real_time() -> Iterator[None]:
 
 
 @kernel
-def _render(spent: Any, at: Any, budget_ns: int, out: Any, engine: Any, shared: Any, frames: Any, notes: Any) -> None:
-    """Render blocks, from number at[0] on, until all are done or the budget is spent; `at` counts what was fed."""
+def _render(
+    spent: Any, at: Any, budget_ns: int, paced: bool, out: Any, engine: Any, shared: Any, frames: Any, notes: Any
+) -> None:
+    """Render blocks, from number at[0] on, until all are done or the budget is spent; `at` counts what was fed.
+
+    `spent` (blocks, 2) gets nanoseconds of the block and of the control frame in it. `paced`: a block every period of
+    the clock, spinning in between, so that the budget is wall time.
+    """
     before = flush_denormals()
     fed = at[1]
     played = at[2]
     voices = at[3]
     block = at[0]
     total_ns = np.int64(0)
+    first, first_ns = block, clock_ns()
     while block < spent.shape[0] and total_ns < budget_ns:
         horizon_ns = (engine.clock.sample + 2 * engine.clock.rate_hz // 10) * NS // engine.clock.rate_hz
         while (
@@ -111,32 +118,40 @@ def _render(spent: Any, at: Any, budget_ns: int, out: Any, engine: Any, shared: 
             and push(shared.commands[1], notes[played : played + 1])
         ):
             played += 1
+        due_ns = first_ns + (block - first) * out.shape[0] * NS // engine.clock.rate_hz
+        while paced and clock_ns() < due_ns:
+            pass
+        shared.counters.control_ns_max = 0
         begin_ns = clock_ns()
         process(out, engine, shared)
-        spent[block] = clock_ns() - begin_ns
-        total_ns += spent[block]
+        spent[block, 0] = clock_ns() - begin_ns
+        spent[block, 1] = shared.counters.control_ns_max
+        total_ns = clock_ns() - first_ns if paced else total_ns + spent[block, 0]
         if engine.clock.sample > engine.clock.rate_hz:
             voices = min(voices, np.int64(engine.control[0].voices))
         discard(shared.records)
+        discard(shared.events)
         block += 1
     at[0], at[1], at[2], at[3] = block, fed, played, voices
     restore_denormals(before)
 
 
-def render_timed(block_frames: int, seconds: float, rate_hz: int = 48000) -> dict[str, Any]:
-    """Return `spent_ns` (blocks,) int64, the fewest `voices` sounding after 1 s, and `counters`; as fast as it can."""
+def render_timed(block_frames: int, seconds: float, rate_hz: int = 48000, paced: bool = False) -> dict[str, Any]:
+    """Return `spent_ns` of each block and `control_ns` of each control frame, int64, and the fewest `voices` sounding
+    after 1 s; as fast as it can, or `paced` as in a show, without ever sleeping."""
     engine, shared = engine_for(block_frames, rate_hz)
     engine["started"] = 1  # so that control frames are timed
-    spent = np.zeros(max(int(seconds * rate_hz / block_frames), 1), np.int64)
+    spent = np.zeros((max(int(seconds * rate_hz / block_frames), 1), 2), np.int64)
     out = np.zeros((block_frames, 2), np.float32)
     at = np.array([0, 0, 0, 1 << 30])
     frames, notes = frames_of_dancer(seconds + 1), notes_for(seconds + 1)
-    _render(spent, at, 0, out, engine, shared, frames, notes)  # compiles
+    _render(spent, at, 0, paced, out, engine, shared, frames, notes)  # compiles
     while at[0] < len(spent):
         with real_time():
-            _render(spent, at, round(BURST_S * 1e9), out, engine, shared, frames, notes)
+            _render(spent, at, round(BURST_S * 1e9), paced, out, engine, shared, frames, notes)
         time.sleep(REST_S)
-    return {"spent_ns": spent, "voices": int(at[3]), "counters": shared["counters"].copy()}
+    control = spent[:, 1]
+    return {"spent_ns": spent[:, 0], "control_ns": control[control > 0], "voices": int(at[3])}
 
 
 class Feeder:

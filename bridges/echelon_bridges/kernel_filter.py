@@ -1,4 +1,6 @@
-"""Let the operating system drop what flooding addresses send, before it takes the place of others in the socket.
+"""What the system does for a socket: drops what flooding addresses send, stamps arrivals, counts drops.
+
+What floods is dropped before it takes the place of others in the socket.
 
 A classic BPF program on the socket, which needs no rights (Linux; socket(7), SO_ATTACH_FILTER). Where that is not to be
 had nothing happens: the flood is then refused one datagram at a time.
@@ -15,6 +17,7 @@ from collections.abc import Collection
 
 LINUX = sys.platform.startswith("linux")
 SO_ATTACH_FILTER, SO_DETACH_FILTER, SO_MEMINFO = 26, 27, 55
+SO_TIMESTAMPNS, SO_RXQ_OVFL = 35, 40
 LOAD_WORD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
 IP_SOURCE = 0xFFF00000 + 12  # SKF_NET_OFF: in the IPv4 header
 ALL = 0xFFFFFFFF
@@ -51,6 +54,20 @@ def refuse(port: socket.socket, hosts: Collection[str]) -> bool:
         code = ctypes.create_string_buffer(_code(hosts))
         program = _Program(len(hosts) + 3, ctypes.addressof(code))
         port.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, bytes(program))
+        return True
+    return False
+
+
+def tell_more(port: socket.socket) -> bool:
+    """Let every datagram come with the system's wall-clock stamp of its arrival and the count of those it dropped.
+
+    Returns whether the system does it (Linux; socket(7): SO_TIMESTAMPNS, SO_RXQ_OVFL).
+    """
+    if not LINUX:
+        return False
+    with contextlib.suppress(OSError):
+        port.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        port.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
         return True
     return False
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
+import time
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from echelon_bridges import kernel_filter
 from echelon_engine.errors import UserError
 
 RECEIVE_BYTES = 1 << 16
+ANCILLARY_BYTES = 128
 KERNEL_BUFFER_BYTES = 1 << 19
 TURN_DATAGRAMS = 512  # drained at most before they are parsed and others get their turn: a flood shows in one turn
 PIECE_BYTES = 256  # a message of one bone; a datagram costs as many pieces as it has begun
@@ -19,6 +23,20 @@ EXCESS = 64  # refused datagrams more than taken ones: a flood
 SHUT_OUT_NS = 1_000_000_000  # for so long the system drops what a flooding source sends
 SOURCES = 64  # that have a budget at once; one more is refused while all of these are heard
 IDLE_NS = 10_000_000_000  # a source silent for so long gives its place to a new one
+
+
+OLDEST_NS = 1_000_000_000  # a stamp further from now than this tells of a clock that was set
+_STAMP = struct.Struct("=qq")
+_COUNT = struct.Struct("=I")
+
+
+class Datagram(NamedTuple):
+    """What arrived, from where, and when: the system's stamp where it gives one, else when it was read."""
+
+    data: bytes
+    host: str
+    port: int
+    arrival_ns: int
 
 
 @dataclass(slots=True)
@@ -53,26 +71,29 @@ class PortCounts:
 
 @dataclass(slots=True)
 class UdpPort:
-    """One bound socket. `drain` returns (datagram, source address); a source that floods is shut out for a while."""
+    """One bound socket. `drain` returns the datagrams; a source that floods is shut out for a while."""
 
     socket: socket.socket
     address: tuple[str, int]
     counts: PortCounts = field(default_factory=PortCounts)
     _budgets: dict[str, Budget] = field(default_factory=dict)
     _shut_out: dict[str, int] = field(default_factory=dict)  # source -> until when
+    _overflowed: int = 0
 
-    def drain(self, now_ns: int) -> list[tuple[bytes, str]]:
+    def drain(self, now_ns: int) -> list[Datagram]:
         """Return the waiting datagrams of sources within their budget, at most TURN_DATAGRAMS of them.
 
-        Budgets go by the sender's address alone: its port changes with every restart of an app.
+        Budgets go by the sender's address alone: its port changes with every restart of an app. `now_ns` is the
+        engine's time; arrivals are told on its clock.
         """
-        received: list[tuple[bytes, str]] = []
+        received: list[Datagram] = []
+        wall_ns = time.time_ns()
         if self._shut_out and now_ns >= min(self._shut_out.values()):
             self._shut_out = {host: until for host, until in self._shut_out.items() if now_ns < until}
             kernel_filter.refuse(self.socket, self._shut_out)
         for _ in range(TURN_DATAGRAMS):
             try:
-                data, source = self.socket.recvfrom(RECEIVE_BYTES)
+                data, told, _, source = self.socket.recvmsg(RECEIVE_BYTES, ANCILLARY_BYTES)
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:
@@ -86,7 +107,7 @@ class UdpPort:
                     continue
                 budget = self._budgets[host] = Budget(filled_ns=now_ns)
             if budget.spend(now_ns, len(data)):
-                received.append((data, host))
+                received.append(Datagram(data, host, source[1], self._arrival_ns(told, now_ns, wall_ns)))
                 continue
             self.counts.over_budget += 1
             if budget.excess >= EXCESS and host not in self._shut_out:
@@ -96,6 +117,19 @@ class UdpPort:
                 budget.filled_ns = until  # nothing is saved up meanwhile
                 kernel_filter.refuse(self.socket, self._shut_out)
         return received
+
+    def _arrival_ns(self, told: list[tuple[int, int, bytes]], now_ns: int, wall_ns: int) -> int:
+        """Return when a datagram reached the system, so that jitter is the network's and not ours."""
+        arrival_ns = now_ns
+        for _, kind, value in told:
+            if kind == kernel_filter.SO_TIMESTAMPNS and len(value) == _STAMP.size:
+                seconds, nanoseconds = _STAMP.unpack(value)
+                age_ns = wall_ns - (seconds * 1_000_000_000 + nanoseconds)
+                if 0 < age_ns < OLDEST_NS:
+                    arrival_ns = now_ns - age_ns
+            elif kind == kernel_filter.SO_RXQ_OVFL and len(value) == _COUNT.size:
+                self._overflowed = _COUNT.unpack(value)[0]
+        return arrival_ns
 
     def _forget_idle(self, now_ns: int) -> bool:
         """Take the budget of the source that is silent for longest; False when every one was heard lately."""
@@ -112,7 +146,7 @@ class UdpPort:
     @property
     def dropped(self) -> int:
         """Datagrams that the system dropped: of sources shut out, or because the socket was full."""
-        return kernel_filter.dropped(self.socket)
+        return max(kernel_filter.dropped(self.socket), self._overflowed)
 
     def close(self) -> None:
         """Close the socket."""
@@ -125,6 +159,7 @@ def bind(host: str, port: int) -> UdpPort:
     try:
         made.setblocking(False)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BUFFER_BYTES)
+        kernel_filter.tell_more(made)
         made.bind((host, port))
     except OSError as error:
         made.close()

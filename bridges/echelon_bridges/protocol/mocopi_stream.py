@@ -58,6 +58,11 @@ class MocopiStream:
         """Bone offsets in use (27, 3), metres."""
         return self._body.offsets
 
+    @property
+    def rig_declared(self) -> bool:
+        """Whether the sender has told its own bone offsets."""
+        return self._has_skeleton
+
     def feed(self, data: bytes, arrival_ns: int) -> Frames | None:
         """Take one datagram; return LIMB_FRAME `(1,)`, or None for skeletons and everything that is not played."""
         packet = mocopi.decode(data)
@@ -112,7 +117,7 @@ class MocopiStream:
             if ahead < LOST_LIMIT:
                 self.counts.lost += ahead - 1
             return BREAK if later_s > GAP_S else 0
-        elif ahead < 0 and later_s < 0 and self._came_late(packet, last, -ahead):
+        elif ahead < 0 and self._came_late(packet, last, -ahead):  # of this start, or of the one before
             return None
         self.counts.restarts += 1
         self.clock.reset()
@@ -120,7 +125,7 @@ class MocopiStream:
         return BREAK
 
     def _came_late(self, packet: mocopi.Frame, last: mocopi.Frame, behind: int) -> bool:
-        """Return whether a packet behind in both clocks is a late one of this stream, and not a restarted sender's."""
+        """Return whether a packet with an older number is a late one of this app, and not a restarted app's."""
         if packet.unix_s is not None and last.unix_s is not None:
             late = packet.unix_s < last.unix_s
         else:

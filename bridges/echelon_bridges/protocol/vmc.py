@@ -25,6 +25,8 @@ from echelon_engine.memory import BREAK
 DEFAULT_PORT = 39539
 BONE, ROOT_POSE, TIME = "/VMC/Ext/Bone/Pos", "/VMC/Ext/Root/Pos", "/VMC/Ext/T"
 GAP_S = 0.25
+LATE_S = 0.5  # T lower by less is a late frame, by more a restart
+STILL = 5  # frames with one T after which this T is no clock
 SPINE = ("Spine", "Chest", "UpperChest")
 # Unity's bone (side left out) for each limb bone; spine and neck are spread.
 LIMB_NAMES = {
@@ -47,6 +49,7 @@ class Counts:
 
     frames: int = 0
     duplicates: int = 0  # frames whose T did not move on
+    late: int = 0  # frames whose T went back a little
     restarts: int = 0
     refused: int = 0  # datagrams
     undecodable: int = 0  # of these, not OSC
@@ -82,6 +85,13 @@ class VmcStream:
         self._datagram = 0
         self._last_time_s: float | None = None
         self._last_ns: int | None = None
+        self._still = 0  # frames in a row whose T did not move on
+        self._restarted = 0  # BREAK where the newest T began again
+
+    @property
+    def rig_declared(self) -> bool:
+        """Whether the sender has told the lengths of a leg, to which the default body is scaled."""
+        return len(self._lengths) == 2
 
     @property
     def offsets(self) -> Floats:
@@ -173,15 +183,11 @@ class VmcStream:
         flags = BREAK if self._last_ns is None else 0
         time_ns = arrival_ns
         if time_s is not None:
-            if self._last_time_s is not None and time_s <= self._last_time_s:
-                if time_s > self._last_time_s - 0.5:
-                    self.counts.duplicates += 1
-                    return
-                self.counts.restarts += 1
-                self.clock.reset()
-                flags = BREAK
-            self._last_time_s = time_s
-            time_ns = self.clock.engine_ns(round(time_s * 1e9), arrival_ns)
+            stamp_ns = self._stamp(time_s, arrival_ns)
+            if stamp_ns is None:
+                return
+            time_ns = stamp_ns
+            flags |= self._restarted
         if self._last_ns is not None:
             time_ns = max(time_ns, self._last_ns + 1)
             if time_ns - self._last_ns > GAP_S * 1e9:
@@ -203,6 +209,27 @@ class VmcStream:
         )
         self._number += 1
         self.counts.frames += 1
+
+    def _stamp(self, time_s: float, arrival_ns: int) -> int | None:
+        """Return the engine time of a frame said to be at T, or None for one that was played or came too late."""
+        last_s = self._last_time_s
+        self._restarted = 0
+        if last_s is not None and time_s <= last_s:
+            self._still = self._still + 1 if time_s == last_s else 0
+            if self._still > STILL:
+                return arrival_ns
+            if time_s > last_s - LATE_S:
+                if time_s == last_s:
+                    self.counts.duplicates += 1
+                else:
+                    self.counts.late += 1
+                return None
+            self.counts.restarts += 1
+            self.clock.reset()
+            self._restarted = BREAK
+        self._still = 0
+        self._last_time_s = time_s
+        return self.clock.engine_ns(round(time_s * 1e9), arrival_ns)
 
     def _valid(self) -> int:
         """Return the bits of the bones this sender has ever sent; spread bones count with their sources."""

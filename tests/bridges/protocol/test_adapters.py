@@ -321,8 +321,24 @@ JSON_VALUES = st.recursive(
     max_leaves=8,
 )
 JSON_KEYS = st.sampled_from(
-    "sensordata device uuid timestamp type values accel quaternion x y z w motionYaw(rad) motionQuaternionX(R) "
-    "loggingTime(txt) motionTimestamp_sinceReboot(s)".split()  # noqa: SIM905 (names to be read)
+    [
+        "sensordata",
+        "device",
+        "uuid",
+        "timestamp",
+        "type",
+        "values",
+        "accel",
+        "quaternion",
+        "x",
+        "y",
+        "z",
+        "w",
+        "motionYaw(rad)",
+        "motionQuaternionX(R)",
+        "loggingTime(txt)",
+        "motionTimestamp_sinceReboot(s)",
+    ]
 )
 
 
