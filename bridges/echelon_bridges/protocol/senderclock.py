@@ -8,8 +8,6 @@ where the path itself has become longer. How that smallest value moves from wind
 from __future__ import annotations
 
 from collections import deque
-
-from collections import deque
 from statistics import median
 
 WINDOW_NS = 2_000_000_000
@@ -17,7 +15,6 @@ WINDOWS = 16  # from which the drift is told: half a minute
 LEAST_WINDOWS = 4
 SLEW = 0.005  # how fast the estimate may rise: far above the drift of any clock (1667 ppm were measured)
 STEP_NS = 50_000_000  # a path that became this much longer is taken over at once
-DRIFT_WINDOWS = 16  # drift is told over so many windows, 32 s; over less than 4 it is not told
 
 
 class SenderClock:
@@ -35,19 +32,6 @@ class SenderClock:
         self._lowest: int | None = None  # of the window going on
         self._lowest_ns = 0  # when that arrived
         self._before: int | None = None  # of the window before
-        self._lowest_at = 0
-        self._past: deque[tuple[int, int]] = deque(maxlen=DRIFT_WINDOWS)  # (arrival, delay) of each window's lowest
-
-    @property
-    def drift_ppm(self) -> float | None:
-        """How much faster the sender's clock runs than the engine's, parts per million; None until 8 s are known.
-
-        The slope between the least delayed datagrams of the oldest and the newest window; good to about 1 ms in 32 s.
-        """
-        if len(self._past) < 4:
-            return None
-        (begin, first), (end, last) = self._past[0], self._past[-1]
-        return (first - last) / (end - begin) * 1e6 if end > begin else None
         self._floor.clear()
 
     def engine_ns(self, sender_ns: int, arrival_ns: int) -> int:

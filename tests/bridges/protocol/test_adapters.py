@@ -320,26 +320,10 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
     max_leaves=8,
 )
-JSON_KEYS = st.sampled_from(
-    [
-        "sensordata",
-        "device",
-        "uuid",
-        "timestamp",
-        "type",
-        "values",
-        "accel",
-        "quaternion",
-        "x",
-        "y",
-        "z",
-        "w",
-        "motionYaw(rad)",
-        "motionQuaternionX(R)",
-        "loggingTime(txt)",
-        "motionTimestamp_sinceReboot(s)",
-    ]
-)
+JSON_KEYS = st.sampled_from([
+    "sensordata", "device", "uuid", "timestamp", "type", "values", "accel", "quaternion", "x", "y", "z", "w",
+    "motionYaw(rad)", "motionQuaternionX(R)", "loggingTime(txt)", "motionTimestamp_sinceReboot(s)",
+])  # fmt: skip
 
 
 @settings(deadline=None, max_examples=300)
