@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echelon_bridges.messages.fields import DYNAMICS, Dynamics, Statistic, finite
+from echelon_bridges.messages.fields import DYNAMICS, SILENCE_DB, Dynamics, Statistic, finite, levels_db
 from echelon_bridges.messages.table import Bar
 from echelon_engine.memory import CONTROL_RATE_HZ, ENGINE_STATES, LATENT_STATE_NAMES, NOTE_ON
 
 BEATS_PER_BAR = 4
 MOST_FRAMES = 60 * 64  # of one bar; a slower one is made from its first frames and its last
-SILENCE_DB = -200.0
 _LATENT = [LATENT_STATE_NAMES.index(name) for name in DYNAMICS if name in LATENT_STATE_NAMES]
 
 
@@ -117,7 +116,7 @@ def _mean(values: NDArray[Any]) -> float:
 
 def _level_db(levels: NDArray[Any]) -> float:
     # L = 10 log10(mean(10^(L_i / 10)))
-    power = np.power(10.0, np.clip(finite(levels), SILENCE_DB, 100.0) / 10.0)
+    power = np.power(10.0, levels_db(levels) / 10.0)
     return round(max(10.0 * float(np.log10(power.mean())), SILENCE_DB), 3)
 
 

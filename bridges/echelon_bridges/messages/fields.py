@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from echelon_engine.memory import LATENT_STATE_NAMES
 from echelon_engine.parameters import PARAMETERS
 
+SILENCE_DB = -200.0
+
 
 def about(unit: str, text: str, **rules: Any) -> Meta:
     """Return what a field is: its unit ("" where it has none), a line of explanation, rules that msgspec checks."""
@@ -23,12 +25,44 @@ def finite(values: Any) -> NDArray[np.float64]:
     return np.nan_to_num(np.asarray(values, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
 
 
+def levels_db(values: Any) -> NDArray[np.float64]:
+    """Return levels in dBFS as float64, same shape, none below SILENCE_DB; what is not finite is silence."""
+    levels = np.nan_to_num(np.asarray(values, np.float64), nan=SILENCE_DB, posinf=SILENCE_DB, neginf=SILENCE_DB)
+    return np.maximum(levels, SILENCE_DB)
+
+
 # The ten scalars of a bar's conditioning (spec/equilibrium.md, "Dynamics and LatentState"), in its order.
 DYNAMICS = (
     "curvature", "curvature_rate", "periodicity", "internal_tempo", "phase", "tension", "grounding", "verticality",
     "coherence", "lr_pan",
 )  # fmt: skip
-LATENT_UNITS = {"curvature_rate": "1/s", "internal_tempo": "bpm", "phase": "beats"}
+_LATENT_ABOUT: dict[str, tuple[str, str]] = {
+    "position_x": ("", "of the latent z of LIM-RPS, projected to a plane"),
+    "position_y": ("", "the same, second axis"),
+    "velocity_x": ("1/s", "its derivative"),
+    "velocity_y": ("1/s", "the same, second axis"),
+    "acceleration_x": ("1/s2", "its second derivative"),
+    "acceleration_y": ("1/s2", "the same, second axis"),
+    "norm": ("", "length of z"),
+    "micro_tension": ("", "RMS of z above 6 Hz over 250 ms"),
+    "rotational_energy": ("rad2/s2", "mean over limbs of angular speed squared, halved"),
+    "kinetic_energy": ("m2/s2", "mean over limbs of speed squared, halved"),
+    "curvature": ("", "of the path of z"),
+    "curvature_rate": ("1/s", "of log(1 + curvature)"),
+    "periodicity": ("", "strongest repetition of the energy within 4 s, 0..1"),
+    "internal_tempo": ("bpm", "of the performer"),
+    "phase": ("beats", "of that tempo, 0..1"),
+    "grounding": ("", "share of the motion below the pelvis, and foot contact"),
+    "verticality": ("", "axis from pelvis to head against gravity"),
+    "tension": ("", "leaky sum of curvature and acceleration, 0..1"),
+    "coherence": ("", "mean cosine between the limbs' velocities and the body's"),
+    "predicted_x": ("", "position 250 ms ahead"),
+    "predicted_y": ("", "the same, second axis"),
+    "prediction_confidence": ("", "by how well the last 250 ms were predicted, 0..1"),
+    "residual": ("", "of the fixed point of LIM-RPS"),
+    "converged": ("", "1: the residual is within its bound"),
+    "iterations": ("", "that LIM-RPS took"),
+}
 
 # One float a lane, by name: positions 0..1 in one, values in the lane's unit in the other.
 Positions: Any = msgspec.defstruct("Positions", [(p.name, float) for p in PARAMETERS], frozen=True)
@@ -38,7 +72,7 @@ Values: Any = msgspec.defstruct(
 )
 Values.__doc__ = "The 32 parameters in their units."
 Latent: Any = msgspec.defstruct(
-    "Latent", [(name, Annotated[float, about(LATENT_UNITS.get(name, ""), "")]) for name in LATENT_STATE_NAMES],
+    "Latent", [(name, Annotated[float, about(*_LATENT_ABOUT[name])]) for name in LATENT_STATE_NAMES],
     frozen=True,
 )  # fmt: skip
 Latent.__doc__ = "LatentState: the 25 measures of the motion."

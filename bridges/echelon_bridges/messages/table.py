@@ -202,7 +202,7 @@ SUBJECTS: dict[str, Subject] = {
             Body,
             "in",
             "continuous",
-            "240 a second each",
+            "4000 pieces of 256 bytes a second each",
             "a limb frame, or a datagram of any sensor as it is (performer 0 to 3)",
         ),
     )
