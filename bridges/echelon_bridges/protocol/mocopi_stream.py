@@ -29,7 +29,7 @@ class Counts:
 
     frames: int = 0
     skeletons: int = 0
-    lost: int = 0
+    lost: int = 0  # numbers that were passed over, those that came late included
     duplicates: int = 0
     late: int = 0
     restarts: int = 0
