@@ -103,6 +103,7 @@ def messages_page() -> str:
         for row in COMMANDS.values()
     ]
     sent: list[type[Any]] = list(dict.fromkeys(row.message for row in SUBJECTS.values()))
+    sent.append(Reply)
     parts: tuple[Any, ...] = (
         fields.Note,
         fields.Dynamics,
@@ -134,7 +135,7 @@ def messages_page() -> str:
             "",
             "## Messages",
             "",
-            *(line for struct in [*sent, Reply] for line in _section(struct, header)),
+            *(line for struct in sent for line in _section(struct, header)),
             "## Requests",
             "",
             *(line for row in COMMANDS.values() for line in _section(row.request)),
