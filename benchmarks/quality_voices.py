@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, fftconvolve, sosfilt
 
-from echelon_engine.kernels import instrument, modal, operators, string
+from echelon_engine.kernels import instrument, modal, operators, output, string
 from echelon_engine.parameters import LANE, PARAMETERS
 
 Row = tuple[str, float, float, str]
@@ -157,11 +157,16 @@ def click_db(lane: str, start: float, end: float, pitch: float = 60.0) -> float:
     return float(10 * np.log10(np.max(power[jump - 240 : jump + 1200]) / steady))
 
 
-def storm(seconds: float, seed: int = 1) -> tuple[bool, float, int]:
-    """Jump all lanes at random at every control frame while notes come and go: (all finite, peak, resets)."""
+def storm(seconds: float, seed: int = 1) -> tuple[bool, float, float, int]:
+    """Jump all lanes at random at every control frame while notes come and go, through the output stage, too.
+
+    Returns whether all was finite, the peak before and behind the output, and how often a state was reset.
+    """
     rng = np.random.default_rng(seed)
-    inst = fresh()
-    peak, finite = 0.0, True
+    inst, stage = fresh(), np.zeros(1, output.OUTPUT)[0]
+    output.init(stage, 48000.0)
+    output.set_master(stage, 1.0, 1.0, 0, 0, 0, 0)
+    peak, heard, finite = 0.0, 0.0, True
     for _ in range(max(int(seconds / 2), 1)):
         events: list[Event] = []
         for _ in range(24):
@@ -169,18 +174,18 @@ def storm(seconds: float, seed: int = 1) -> tuple[bool, float, int]:
             events.append((at, note(inst, key, rng.uniform(15, 115), rng.random(), rng.uniform(-1, 1))))
             events.append((at + 500, bowed(inst, key, rng.random())))
             events.append((int(rng.integers(96000)), lambda key=key: instrument.note_off(inst, key)))
-        y = play(
-            inst,
-            96000,
-            lambda at: np.array(
-                [p.value(float(rng.integers(2)) if rng.random() < 0.5 else rng.random()) for p in PARAMETERS],
-                np.float32,
-            ),
-            events,
-        )
-        finite = finite and bool(np.isfinite(y).all())
-        peak = max(peak, float(np.abs(y).max()))
-    return finite, peak, int(inst["resets"])
+        jumps = rng.random((120, len(PARAMETERS)))
+        jumps = np.where(rng.random(jumps.shape) < 0.5, np.round(jumps), jumps)
+        values = np.array([[p.value(x) for p, x in zip(PARAMETERS, row, strict=True)] for row in jumps], np.float32)
+        bus = play(inst, 96000, lambda at, values=values: values[at // 800], events)
+        out = np.zeros_like(bus)
+        for frame in range(120):
+            output.control(stage, values[frame], 800)
+            for at in range(800 * frame, 800 * (frame + 1), 50):
+                output.render(out[at : at + 50], bus[at : at + 50], stage)
+        finite = finite and bool(np.isfinite(bus).all() and np.isfinite(out).all())
+        peak, heard = max(peak, float(np.abs(bus).max())), max(heard, float(np.abs(out).max()))
+    return finite, peak, heard, int(inst["resets"] + stage["resets"])
 
 
 def milliseconds_per_block(voices: int = 16, blocks: int = 400) -> NDArray[np.float64]:
@@ -234,10 +239,11 @@ def measure(minutes: float = 10.0) -> list[Row]:
         for p in PARAMETERS[:24]
         for start in (0.0, 1.0)
     )
-    finite, peak, resets = storm(60.0 * minutes)
+    finite, peak, heard, resets = storm(60.0 * minutes)
     rows.append((f"storm of {minutes:g} minutes: not finite", float(not finite), 0.0, ""))
-    rows.append(("storm: voices reset", float(resets), 0.0, ""))
+    rows.append(("storm: states reset", float(resets), 0.0, ""))
     rows.append(("storm: peak before the limiter", peak, 4.0, ""))
+    rows.append(("storm: peak of what is heard", heard, 1.0, ""))
     times = milliseconds_per_block()
     rows.append(("16 voices, 512 samples, p50", float(np.percentile(times, 50)), 1.5, "ms"))
     return rows

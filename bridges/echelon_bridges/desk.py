@@ -63,7 +63,7 @@ class Desk:
             return done
 
     def set(self, key: str, value: str) -> None:
-        """Change a live setting soon, as `echelon-engine set KEY VALUE` does. Never blocks; of a key the newest wins."""
+        """Change a live setting soon, as `echelon-engine set KEY VALUE` does. Never blocks; the newest value wins."""
         with self._changed:
             if key in self._waiting or len(self._waiting) < WAITING_KEYS:
                 self._waiting[key] = value

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-SETTLED_S = 10.0  # alive this long: the next failure counts as the first again
+SETTLED_S = 3.0  # alive this long: the next failure counts as the first again
 STANDBY_AFTER_S = 0.5  # ready this long: time to load the one that waits
 STOP_S = 4.0  # SIGTERM to SIGKILL
 LINE_BYTES = 1 << 16

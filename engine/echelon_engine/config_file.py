@@ -203,6 +203,11 @@ def _agree(config: Config) -> None:
     if focus >= performers:
         rule = f"must be below motion.performers = {performers}: they count from 0"
         raise UsageError(f"motion.focus = {focus}", rule, f"set motion.performers to {focus + 1}")
+    for key, address in (("ports.bind", config.ports.bind), ("osc.bind", config.osc.bind)):
+        if not _is_address(address):
+            raise UsageError(
+                f"{key} = {address!r}", "must be an IPv4 address of this machine", "0.0.0.0 listens on all of them"
+            )
     ranges: list[tuple[str, int]] = []
     for name in SENSOR_KINDS:
         port = int(getattr(config.ports, name))
@@ -218,6 +223,13 @@ def _agree(config: Config) -> None:
                 )
                 raise UsageError(f"ports.{name} = {port}", rule, f"keep them {performers} apart")
         ranges.append((name, port))
+
+
+def _is_address(text: str) -> bool:
+    parts = text.split(".")
+    return text == "localhost" or (
+        len(parts) == 4 and all(part.isascii() and part.isdigit() and int(part[:4]) < 256 for part in parts)
+    )
 
 
 def load(path: Path | None = None, overrides: Sequence[str] = (), chosen: Mapping[str, Any] | None = None) -> Config:

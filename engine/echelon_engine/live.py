@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from echelon_engine.parameters import LANE, LANES, PARAMETERS
 # "0.5", "-6 dB", "440Hz": a number and perhaps a unit.
 NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)\s*([A-Za-z/]*)\s*")
 NOTE = re.compile(r"([A-Ga-g])([#b]?)(-?\d)")
+SCALED = {("khz", "Hz"): 1e3, ("ms", "s"): 1e-3, ("s", "ms"): 1e3}  # units that people write for those of a lane
 NOTE_STEPS = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 
 
@@ -243,16 +245,18 @@ def _apply_lane(settings: Any, name: str, text: str) -> str:
         settings["override_on"][lane] = 0
         return "off"
     match = NUMBER.fullmatch(text)
-    unit = match[2] if match else ""
-    physical = match is not None and unit != "" and unit.lower() == row.unit.lower()
+    number, unit = (float(match[1]), match[2].lower()) if match else (math.nan, "")
+    if (unit, row.unit) in SCALED:
+        number, unit = number * SCALED[unit, row.unit], row.unit.lower()
+    physical = unit != "" and unit == row.unit.lower()
     low, high = (row.low, row.high) if physical else (0.0, 1.0)
-    if match is None or (unit and not physical) or not low <= float(match[1]) <= high:
+    if (unit and not physical) or not low <= number <= high:
         value = f" or {row.low:g} {row.unit} to {row.high:g} {row.unit}" if row.unit else ""
         raise UsageError(
             f"{LANE_PREFIX}{row.name} = {text!r}",
             f"must be a position from 0 to 1{value}, or off",
             row.about,
         )
-    settings["override"][lane] = row.position(float(match[1])) if physical else float(match[1])
+    settings["override"][lane] = row.position(number) if physical else number
     settings["override_on"][lane] = 1
     return shown(settings, LANE_PREFIX + row.name)

@@ -73,6 +73,16 @@ def test_lane_takes_positions_units_and_off(record: object, name: str) -> None:
     assert record["override_on"].sum() == 0
 
 
+@pytest.mark.parametrize("written", [("filter_cutoff", "0.5 kHz", "500 Hz")])
+def test_lane_takes_the_units_people_write(record: object, written: tuple[str, str, str]) -> None:
+    """Kilohertz are hertz."""
+    name, text, same = written
+    live.apply(record, f"lane.{name}", text)
+    position = record["override"][LANE[name]]
+    live.apply(record, f"lane.{name}", same)
+    assert record["override"][LANE[name]] == position
+
+
 @pytest.mark.parametrize(
     ("key", "text", "part"),
     [

@@ -47,11 +47,12 @@ def engine_name(arguments: Namespace) -> str:
 
 def check_output(path: str | Path, suffix: str = "") -> Path:
     """Return `path` if a file can be written there, or raise `UserError` saying why not."""
-    from echelon_engine.errors import UserError
+    from echelon_engine.errors import UsageError, UserError
 
     target = Path(path)
     if suffix and target.suffix.lower() != suffix:
-        raise UserError(str(path), f"the output must end in {suffix}", f"write to {target.with_suffix(suffix).name}")
+        remedy = f"write to {target.with_suffix(suffix)}" if target.name else "name a file"
+        raise UsageError(str(path), f"the output must end in {suffix}", remedy)
     if target.is_dir():
         raise UserError(str(path), "is a folder", "name a file inside it")
     if not target.parent.is_dir():

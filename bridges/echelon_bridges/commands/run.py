@@ -7,6 +7,8 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
 from echelon_bridges.commands import _options
 
+DANCER = "dancer"
+
 
 def _seconds(text: str) -> float:
     try:
@@ -21,7 +23,11 @@ def _seconds(text: str) -> float:
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--device", help="audio device: name or index from `devices`, `default` or `null`")
-    parser.add_argument("--motion", metavar="FILE", help="play a BVH or DeepMimic clip as if live")
+    parser.add_argument(
+        "--motion",
+        metavar="FILE",
+        help="play a BVH or DeepMimic clip as if live; `dancer`: the built-in performer",
+    )
     parser.add_argument("--loop", action="store_true", default=None, help="play the clip again when it ends")
     parser.add_argument("--record", metavar="FILE.wav", help="write what is heard")
     parser.add_argument("--seconds", type=_seconds, metavar="N", help="stop by itself after N seconds of sound")
@@ -32,7 +38,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Play."""
     from echelon_bridges.supervisor import SIGNALS, supervise
+    from echelon_engine.errors import UsageError
 
+    if arguments.motion == DANCER:
+        arguments.motion = ""
     config = _options.load_config(
         arguments,
         engine__name=arguments.name,
@@ -41,6 +50,8 @@ def run(arguments: Namespace) -> int:
         motion__loop=arguments.loop,
         output__record=arguments.record,
     )
+    if arguments.loop and not config.motion.file:
+        raise UsageError("--loop", "loops a motion file, and none is given", "add --motion FILE")
     if config.motion.file:
         _options.check_input(config.motion.file, "motion file")
     if config.output.record:

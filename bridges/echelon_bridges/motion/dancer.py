@@ -26,8 +26,9 @@ PHRASE_BARS = 8
 BLOCK = 120  # frames computed together, so that chunking can never show in the last bit
 
 # Energy of each bar of a phrase, and how strongly each phrase of a round of four is danced: the second climbs, the
-# third is the climax, the fourth recovers.
+# third is the climax, the fourth recovers. The first phrase of all enters at once instead of building from nothing.
 CONTOUR = (0.22, 0.34, 0.46, 0.58, 0.70, 0.84, 1.00, 0.10)
+ENTRANCE = (0.62, 0.70, 0.56, 0.66, 0.78, 0.88, 1.00, 0.10)
 PHRASES = (0.74, 0.88, 1.00, 0.56)
 _QUIET = ("sway", "float", "sway")
 _MIDDLE = ("groove", "wave", "groove", "lunge", "strike")
@@ -58,7 +59,8 @@ class Dancer:
         phrase, place = divmod(index, PHRASE_BARS)
         draw = np.random.Generator(np.random.Philox(key=[self.seed & (2**64 - 1), index]))
         chance = draw.random(6)
-        energy = CONTOUR[place] * PHRASES[phrase % len(PHRASES)] * (0.92 + 0.16 * chance[0])
+        contour = CONTOUR if phrase else ENTRANCE
+        energy = contour[place] * PHRASES[phrase % len(PHRASES)] * (0.92 + 0.16 * chance[0])
         if place == PHRASE_BARS - 1:
             name = "still"
         elif place == PHRASE_BARS - 2 and phrase % len(PHRASES) != 3:

@@ -59,8 +59,9 @@ def test_frames_are_stamped_and_only_the_first_breaks() -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_phrases_begin_quiet_climb_and_breathe(seed: int) -> None:
     """In each phrase the second half outweighs the first two bars, and its last bar is nearly still."""
-    energy = bar_energy(Dancer(seed), 3 * PHRASE_BARS).reshape(3, PHRASE_BARS)
-    for phrase in energy:
+    energy = bar_energy(Dancer(seed), 4 * PHRASE_BARS).reshape(4, PHRASE_BARS)
+    assert energy[0, :2].mean() > 0.3  # the entrance
+    for phrase in energy[1:]:
         assert phrase[:2].mean() < 0.6 * phrase[4:7].mean()
         assert phrase[7] < 0.12
         assert phrase[:2].mean() > 0.12  # quiet, never dead

@@ -120,9 +120,10 @@ def test_note_spam_leaves_nothing_behind() -> None:
 
 def test_half_a_minute_of_random_jumps_stays_finite() -> None:
     """All lanes jump at random at every control frame while notes come and go: finite, bounded, no reset."""
-    finite, peak, resets = quality.storm(30.0)
+    finite, peak, heard, resets = quality.storm(30.0)
     assert finite
     assert peak < 4.0
+    assert 0.1 < heard <= 1.0
     assert resets == 0
 
 
