@@ -31,6 +31,8 @@ def _values(key: config_file.Key) -> st.SearchStrategy[Any]:
         return st.floats(key.low, key.high)
     if key.pattern:
         return st.from_regex(key.pattern, fullmatch=True)
+    if key.name.endswith(".bind"):
+        return st.ip_addresses(v=4).map(str)
     return st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 
 
