@@ -11,7 +11,8 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from echelon_bridges.child import begin, say
-from echelon_bridges.sensors import Sensor, open_sensors
+from echelon_bridges.hub import Hub
+from echelon_bridges.sensors import Sensor
 from echelon_engine.block import SharedBlock
 from echelon_engine.config import Config
 from echelon_engine.errors import UserError
@@ -86,7 +87,8 @@ class Bridges:
         self._stand_in = "the motion file" if config.motion.file else "the dancer"
         self._told_playing = False
         self._begun = self._told_end = self._told_silence = self._told_failure = False
-        self.sensors, warnings = open_sensors(config)
+        self.hub, warnings = Hub.open(config)
+        self.sensors = self.hub.sensors
         for warning in warnings:
             say("warning", text=warning)
         self._selector = selectors.DefaultSelector()
@@ -106,7 +108,8 @@ class Bridges:
         ready = self._selector.select(TICK_S)
         now_ns = time.monotonic_ns()
         for key, _ in ready:
-            self._hear(key.data, now_ns)
+            self._hear(key.data, time.monotonic_ns())
+        self._hear_phones(time.monotonic_ns())
         self._feed(now_ns)
         self._rings.discard(self._shared["records"])
         self._watch_recording()
@@ -115,15 +118,28 @@ class Bridges:
             self._report(now_ns)
 
     def _hear(self, sensor: Sensor, now_ns: int) -> None:
-        ring = self._shared["frames"][sensor.performer]
-        for frames in sensor.read(now_ns):
-            if sensor.performer == int(self._shared["header"]["focus"]) and not self._shared["header"]["live_seen"]:
-                self._shared["header"]["live_seen"] = 1
-                if self._player is not None:
-                    self._player = None  # never back
-                    say("notice", text=f"{sensor.name} is heard: the performer takes over")
+        for performer, frames in self.hub.read(sensor, now_ns):
+            self._take_over(sensor.name)
+            ring = self._shared["frames"][performer]
             for i in range(len(frames)):
                 self._rings.push(ring, frames[i : i + 1])
+
+    def _hear_phones(self, now_ns: int) -> None:
+        """Hand the newest of the phones to the callback, and say what the hub has to say."""
+        focus = int(self._shared["header"]["focus"])
+        self.hub.publish(self._shared["devices"], self._rings.publish, focus, now_ns)
+        self._take_over("a phone")
+        for text in self.hub.take_notices():
+            say("notice", text=text)
+
+    def _take_over(self, who: str) -> None:
+        """Let a performer in focus who is heard for the first time replace the dancer or the file."""
+        header = self._shared["header"]
+        if not header["live_seen"] and int(header["focus"]) in self.hub.take_heard():
+            header["live_seen"] = 1
+            if self._player is not None:
+                self._player = None  # never back
+                say("notice", text=f"{who} is heard: the performer takes over")
 
     def _feed(self, now_ns: int) -> None:
         if self._player is None:
@@ -163,10 +179,10 @@ class Bridges:
         say("recording", path=str(recorder.path), seconds=seconds, **failure)
 
     def _report(self, now_ns: int) -> None:
-        say("sensors", sensors=[sensor.report(now_ns) for sensor in self.sensors])
+        say("sensors", sensors=self.hub.report(now_ns))
         if self._recorder is not None:
             self._report_recording(self._recorder)
-        newest_ns = max([self._start_ns, *(sensor.last_frame_ns for sensor in self.sensors)])
+        newest_ns = max(self._start_ns, self.hub.last_heard_ns)
         silent = now_ns - newest_ns > SILENT_NS
         playing = self._player is not None and not self._player.ended
         if playing and (self._told_playing or self._shared["header"]["epoch"] > 1):
@@ -186,8 +202,7 @@ class Bridges:
             self._watch_recording()
             self._report_recording(self._recorder)
         self._selector.close()
-        for sensor in self.sensors:
-            sensor.port.close()
+        self.hub.close()
 
 
 def play(name: str, config: Config, ended: Event) -> None:

@@ -1,23 +1,72 @@
-"""Listening ports as sensors: each takes any protocol, gives limb frames, and counts what became of every datagram."""
+"""Listening ports as sensors: each takes any protocol and counts what became of every datagram."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
-from numpy.typing import NDArray
-
-from echelon_bridges.protocol.mocopi_stream import MocopiStream
-from echelon_bridges.protocol.sniff import protocol_of
-from echelon_bridges.protocol.vmc import VmcStream
-from echelon_bridges.udp import SOURCES, UdpPort, bind
+from echelon_bridges.bodies import COUNTED, STREAMS, Body, rate_hz
+from echelon_bridges.fusion.places import Places
+from echelon_bridges.protocol.refusal import FOREIGN, Refusal
+from echelon_bridges.udp import Budget, Datagram, PortCounts, bind
 from echelon_engine.config import SENSOR_KINDS, Config
 from echelon_engine.errors import UserError
-from echelon_engine.memory import BREAK
 
-HELD_NS = 1_000_000_000  # a source that plays keeps its place for so long without a frame
-STREAMS = 2 * SOURCES
-COUNTED = ("lost", "refused", "refused_bones", "undecodable")
+BODIES = 128  # senders that one port keeps apart
+VMC_WITHIN = 256  # bytes at the head of a datagram in which a VMC address shows
+
+
+class Port(Protocol):
+    """What a sensor listens to: a `udp.UdpPort`, or an `Inlet`."""
+
+    address: tuple[str, int]
+    counts: PortCounts
+
+    def drain(self, now_ns: int) -> list[Datagram]:
+        """Return what arrived."""
+
+    def shuts_out(self, host: str) -> bool:
+        """Return whether a source floods."""
+
+    @property
+    def dropped(self) -> int:
+        """Datagrams that never reached us."""
+
+    def close(self) -> None:
+        """Stop listening."""
+
+
+class Inlet:
+    """A port without a socket: datagrams that came by another way, each source kept to the same budget."""
+
+    def __init__(self, name: str) -> None:
+        self.address = (name, 0)
+        self.counts = PortCounts()
+        self.dropped = 0
+        self._budgets: dict[str, Budget] = {}
+
+    def admits(self, source: str, size: int, now_ns: int) -> bool:
+        """Count a datagram of `size` bytes; return whether its source is within its budget."""
+        self.counts.datagrams += 1
+        budget = self._budgets.get(source)
+        if budget is None:
+            if len(self._budgets) >= 64:
+                del self._budgets[min(self._budgets, key=lambda each: self._budgets[each].filled_ns)]
+            budget = self._budgets[source] = Budget(filled_ns=now_ns)
+        if budget.spend(now_ns, size):
+            return True
+        self.counts.over_budget += 1
+        return False
+
+    def drain(self, _now_ns: int) -> list[Datagram]:
+        """Return nothing: what comes is given to the hub."""
+        return []
+
+    def shuts_out(self, _host: str) -> bool:
+        """Return False: budgets alone hold a source back."""
+        return False
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def name_of(kind: str, performer: int) -> str:
@@ -26,56 +75,52 @@ def name_of(kind: str, performer: int) -> str:
 
 
 class Sensor:
-    """One port of one performer, called `name_of` it."""
+    """One port of one performer, called `name_of` it: its bodies, and counts of what came through it."""
 
-    def __init__(self, kind: str, performer: int, port: UdpPort) -> None:
+    def __init__(self, kind: str, performer: int, port: Any) -> None:
         self.name = name_of(kind, performer)
-        self.performer, self.port = performer, port
-        self.frames = 0
-        self.last_frame_ns = 0
+        self.kind, self.performer = kind, performer
+        self.port: Any = port
+        self.places = Places()
+        self.bodies: dict[tuple[str, str, int], Body] = {}
+        self.frames = 0  # of bodies that play
+        self.readings = 0  # of phones and trackers
+        self.last_heard_ns = 0
         self._foreign = 0
-        self._streams: dict[tuple[str, str], MocopiStream | VmcStream] = {}  # of each protocol and source
-        self._past: dict[str, int] = dict.fromkeys(COUNTED, 0)  # of streams that are gone
-        self._player = ""  # the source whose body plays
+        self._past: dict[str, int] = dict.fromkeys(COUNTED, 0)  # of bodies that are gone, and what no body counts
         self._reported = (0, 0)
 
-    def read(self, now_ns: int) -> Iterator[NDArray[Any]]:
-        """Drain the socket; yield the completed frames, LIMB_FRAME (n,), in order.
+    def body(self, kind: str, host: str, number: int, seated: Any) -> Body:
+        """Return the body of a sender; one too many takes the place of the oldest that has no seat."""
+        key = (kind, host, number)
+        body = self.bodies.get(key)
+        if body is None:
+            if len(self.bodies) >= BODIES:
+                oldest = next((each for each, old in self.bodies.items() if old not in seated), next(iter(self.bodies)))
+                self._forget(oldest)
+            body = self.bodies[key] = Body(kind, host, number, self.performer, STREAMS[kind]())
+        return body
 
-        Two bodies on one port would tear the performer apart: the first plays until it floods or is silent for 1 s.
-        """
-        for data, host in self.port.drain(now_ns):
-            kind = protocol_of(data)
-            if kind not in ("mocopi", "osc"):
-                self._foreign += 1
-                continue
-            frames = self._stream(kind, host).feed(data, now_ns)
-            if frames is None:
-                continue
-            if host != self._player:
-                if self._player and now_ns - self.last_frame_ns < HELD_NS and not self.port.shuts_out(self._player):
-                    self._past["refused"] += len(frames)
-                    continue
-                self._player = host
-                frames["flags"][0] |= BREAK
-            self.frames += len(frames)
-            self.last_frame_ns = now_ns
-            yield frames
+    def _forget(self, key: tuple[str, str, int]) -> None:
+        gone = self.bodies.pop(key)
+        for name in COUNTED:
+            self._past[name] += gone.count(name)
 
-    def _stream(self, kind: str, host: str) -> MocopiStream | VmcStream:
-        """Return the stream of a source; one too many takes the place of the oldest that does not play."""
-        stream = self._streams.get((kind, host))
-        if stream is None:
-            if len(self._streams) >= STREAMS:
-                oldest = next(each for each in self._streams if each[1] != self._player)
-                gone = self._streams.pop(oldest).counts
-                for name in COUNTED:
-                    self._past[name] += getattr(gone, name, 0)
-            stream = self._streams[kind, host] = MocopiStream() if kind == "mocopi" else VmcStream()
-        return stream
+    def foreign(self) -> None:
+        """Count a datagram that is no protocol of ours."""
+        self._foreign += 1
+
+    def refuse(self, count: int = 1) -> None:
+        """Count what could not be taken: values, frames of a body that has no seat."""
+        self._past["refused"] += count
+
+    def refuse_datagram(self, refusal: Refusal) -> None:
+        """Count a datagram that could not be read."""
+        self._past["refused"] += 1
+        self._past["undecodable"] += refusal.kind == FOREIGN
 
     def _count(self, name: str) -> int:
-        return self._past[name] + sum(getattr(stream.counts, name, 0) for stream in self._streams.values())
+        return self._past[name] + sum(body.count(name) for body in self.bodies.values())
 
     @property
     def undecodable(self) -> int:
@@ -83,18 +128,20 @@ class Sensor:
         return self._foreign + self._count("undecodable")
 
     def report(self, now_ns: int) -> dict[str, Any]:
-        """Return the statistics of this sensor; `rate_hz` counts the frames since the last report."""
-        frames_before, ns_before = self._reported
-        self._reported = (self.frames, now_ns)
+        """Return the statistics of this port; `rate_hz` counts frames and readings since the last report."""
+        heard = self.frames + self.readings
+        before, before_ns = self._reported
+        self._reported = (heard, now_ns)
         port, dropped = self.port.counts, self.port.dropped
         return {
             "name": self.name,
             "performer": self.performer,
             "address": self.port.address[0],
             "port": self.port.address[1],
-            "rate_hz": round((self.frames - frames_before) * 1e9 / max(now_ns - ns_before, 1), 1) if ns_before else 0.0,
+            "rate_hz": rate_hz(heard - before, now_ns - before_ns if before_ns else 0),
             "datagrams": port.datagrams,
             "frames": self.frames,
+            "readings": self.readings,
             "lost": self._count("lost"),
             "refused": self._count("refused")
             + self._count("refused_bones")

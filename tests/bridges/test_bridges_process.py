@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from engines import free_port
 
-from echelon_bridges import audio_process, bridges_process
+from echelon_bridges import audio_process, bridges_process, hub
 from echelon_bridges.bridges_process import Bridges
 from echelon_bridges.motion.dancer import Dancer
 from echelon_bridges.protocol import vmc
@@ -43,7 +43,7 @@ class Stage:
 
     def start(self, **settings: Any) -> Bridges:
         """Start bridges, restarted ones after the first time."""
-        values = {"ports.bind": "127.0.0.1", "ports.mocopi": 0, "ports.vmc": self.port, **settings}
+        values = {"ports.bind": "127.0.0.1", "ports.mocopi": 0, "ports.phones": 0, "ports.vmc": self.port, **settings}
         values = {name.replace("__", "."): value for name, value in values.items()}
         if self.running:
             self.shared["header"]["epoch"] += 1
@@ -188,7 +188,7 @@ def test_silence_says_what_listens_and_what_came_instead(stage: Stage, monkeypat
 
 def test_a_default_port_taken_is_said_and_bridges_go_on(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The warning reaches the person, and the dancer plays."""
-    monkeypatch.setattr(bridges_process, "open_sensors", lambda _: ([], ["UDP port 12351 (mocopi): is in use"]))
+    monkeypatch.setattr(hub, "open_sensors", lambda _: ([], ["UDP port 12351 (mocopi): is in use"]))
     stage.start()
     stage.until(lambda: len(stage.popped()) > 0)
     assert stage.texts("warning") == ["UDP port 12351 (mocopi): is in use"]
@@ -257,7 +257,7 @@ def test_a_wrong_value_is_exit_code_1_whoever_finds_it(
         taken.bind(("127.0.0.1", 0))
         if settings.get("ports.mocopi") == -1:
             settings = {**settings, "ports.mocopi": taken.getsockname()[1]}
-        config = make({"ports.mocopi": 0, "ports.vmc": 0, **settings})
+        config = make({"ports.mocopi": 0, "ports.vmc": 0, "ports.phones": 0, **settings})
         monkeypatch.setattr(process, "begin", lambda: (config, None))
         monkeypatch.setattr(process, "say", lambda event, **fields: events.append({"event": event, **fields}))
         monkeypatch.setattr("echelon_engine.units.compile_cold", lambda **_: None)

@@ -1,13 +1,15 @@
-"""Sensors: ports to limb frames; what is refused is counted, and a port that is taken is told apart."""
+"""Listening ports: bodies to limb frames; what is refused is counted, and a port that is taken is told apart."""
 
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from engines import free_port, wait_for
 
 from echelon_bridges import sensors, udp
+from echelon_bridges.hub import Hub
 from echelon_bridges.motion.dancer import Dancer
 from echelon_bridges.protocol import vmc
 from echelon_bridges.sensors import Sensor, open_sensors
@@ -19,12 +21,34 @@ from echelon_engine.memory import BREAK
 SECOND = 1_000_000_000
 
 
+class Ear:
+    """A hub with one sensor on a free port."""
+
+    def __init__(self) -> None:
+        self.sensor = Sensor("vmc", 0, udp.bind("127.0.0.1", 0))
+        self.hub = Hub([self.sensor], Config())
+        self.port = self.sensor.port
+
+    @property
+    def frames(self) -> int:
+        """How many frames have played."""
+        return self.sensor.frames
+
+    def read(self, now_ns: int) -> list[np.ndarray]:
+        """Return the frames that have come."""
+        return [frames for _, frames in self.hub.read(self.sensor, now_ns)]
+
+    def report(self, now_ns: int) -> dict[str, Any]:
+        """Return the sensor's statistics."""
+        return self.sensor.report(now_ns)
+
+
 @pytest.fixture
-def sensor() -> Iterator[Sensor]:
+def sensor() -> Iterator[Ear]:
     """A sensor on a free port."""
-    made = Sensor("vmc", 0, udp.bind("127.0.0.1", 0))
+    made = Ear()
     yield made
-    made.port.close()
+    made.hub.close()
 
 
 @pytest.fixture
@@ -43,7 +67,7 @@ def bodies(count: int) -> list[bytes]:
     return found
 
 
-def test_a_body_becomes_limb_frames(sensor: Sensor, sender: socket.socket) -> None:
+def test_a_body_becomes_limb_frames(sensor: Ear, sender: socket.socket) -> None:
     """Frames come out in order, the first marked BREAK; the report counts them and their rate."""
     assert sensor.report(SECOND)["rate_hz"] == 0.0
     for datagram in bodies(11):
@@ -53,30 +77,30 @@ def test_a_body_becomes_limb_frames(sensor: Sensor, sender: socket.socket) -> No
     flags = np.concatenate([frames["flags"] for frames in found])
     assert flags[0] == BREAK
     assert not flags[1:].any()
-    assert sensor.last_frame_ns == SECOND
+    assert sensor.hub.last_heard_ns == SECOND
     report = sensor.report(3 * SECOND)
     assert report["rate_hz"] == pytest.approx(sensor.frames / 2, abs=0.1)
     assert (report["name"], report["port"]) == ("vmc", sensor.port.address[1])
     assert (report["lost"], report["refused"], report["undecodable"]) == (0, 0, 0)
 
 
-def test_what_is_no_protocol_is_undecodable(sensor: Sensor, sender: socket.socket) -> None:
+def test_what_is_no_protocol_is_undecodable(sensor: Ear, sender: socket.socket) -> None:
     """Noise gives no frame, is counted, and a body behind it is heard."""
     noise = [b"", b"hello", b"{}", b"\xff" * 1400, b"GET / HTTP/1.1\r\n"]
     for datagram in [*noise, *bodies(3)]:
         sender.sendto(datagram, sensor.port.address)
     wait_for(lambda: list(sensor.read(SECOND)) and sensor.frames >= 2, "frames")
-    assert sensor.report(SECOND)["undecodable"] == sensor.undecodable == len(noise)
+    assert sensor.report(SECOND)["undecodable"] == sensor.sensor.undecodable == len(noise)
 
 
-def test_refused_counts_what_was_over_budget_too(sensor: Sensor) -> None:
+def test_refused_counts_what_was_over_budget_too(sensor: Ear) -> None:
     """`refused` holds datagrams over budget and of too many sources; each has a count of its own beside it."""
     sensor.port.counts.over_budget, sensor.port.counts.sources_refused = 5, 2
     report = sensor.report(SECOND)
     assert (report["refused"], report["over_budget"], report["sources_refused"]) == (7, 5, 2)
 
 
-def test_two_bodies_on_one_port_do_not_tear_the_performer_apart(sensor: Sensor) -> None:
+def test_two_bodies_on_one_port_do_not_tear_the_performer_apart(sensor: Ear) -> None:
     """The first source plays whole; another is refused and counted until the first is silent for a second."""
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first,
@@ -103,7 +127,7 @@ def test_two_bodies_on_one_port_do_not_tear_the_performer_apart(sensor: Sensor) 
         assert not flags[1:].any()
 
 
-def test_a_body_that_floods_loses_its_place(sensor: Sensor) -> None:
+def test_a_body_that_floods_loses_its_place(sensor: Ear) -> None:
     """A source that plays and then floods is shut out, and the next body plays at once."""
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flooding,
@@ -122,22 +146,24 @@ def test_a_body_that_floods_loses_its_place(sensor: Sensor) -> None:
         wait_for(lambda: list(sensor.read(SECOND)) or sensor.frames >= before + 10, "the other body")
 
 
-def test_counts_outlive_the_streams_they_came_from(monkeypatch: pytest.MonkeyPatch, sensor: Sensor) -> None:
+def test_counts_outlive_the_streams_they_came_from(monkeypatch: pytest.MonkeyPatch, sensor: Ear) -> None:
     """However many addresses send, streams are bounded, and nothing that was counted is lost."""
-    monkeypatch.setattr(sensors, "STREAMS", 3)
+    monkeypatch.setattr(sensors, "BODIES", 3)
     for i in range(9):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.bind((f"127.0.0.{i + 1}", 0))
-            sender.sendto(b"#bundle\0broken", sensor.port.address)
+            sender.sendto(b"\0\0\0\0head broken", sensor.port.address)
     wait_for(lambda: list(sensor.read(SECOND)) or sensor.port.counts.datagrams == 9, "all")
-    assert len(sensor._streams) == 3
+    assert len(sensor.sensor.bodies) == 3
     assert sensor.report(SECOND)["refused"] == 9
 
 
 def test_a_port_for_every_performer() -> None:
     """Performer n listens n ports higher, under a name of its own; 0 closes a kind."""
     base = free_port()
-    config = make({"ports.bind": "127.0.0.1", "ports.mocopi": 0, "ports.vmc": base, "motion.performers": 3})
+    config = make(
+        {"ports.bind": "127.0.0.1", "ports.mocopi": 0, "ports.phones": 0, "ports.vmc": base, "motion.performers": 3}
+    )
     opened, warnings = open_sensors(config)
     for each in opened:
         each.port.close()
@@ -152,7 +178,7 @@ def test_a_default_port_taken_is_a_warning_and_the_rest_plays() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         number = taken.getsockname()[1]
-        config = Config(ports=Ports(bind="127.0.0.1", mocopi=number, vmc=free_port()))
+        config = Config(ports=Ports(bind="127.0.0.1", mocopi=number, vmc=free_port(), phones=0))
         opened, (warning,) = open_sensors(config)
         for each in opened:
             each.port.close()

@@ -2,12 +2,13 @@
 
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from engines import wait_for
 
 from echelon_bridges import kernel_filter, udp
-from echelon_bridges.udp import BUDGET_BURST, BUDGET_HZ, IDLE_NS, SHUT_OUT_NS, SOURCES, Budget, UdpPort
+from echelon_bridges.udp import BUDGET_BURST, BUDGET_HZ, IDLE_NS, SHUT_OUT_NS, SOURCES, Budget, Datagram, UdpPort
 from echelon_engine.errors import UserError
 
 SECOND = 1_000_000_000
@@ -24,11 +25,12 @@ class Wire:
         """Let a datagram from each of these arrive."""
         self.waiting += [(host.encode(), (host, 9)) for host in hosts]
 
-    def recvfrom(self, _size: int) -> tuple[bytes, tuple[str, int]]:
+    def recvmsg(self, _size: int, _ancillary: int) -> tuple[bytes, list[Any], int, tuple[str, int]]:
         """Return the oldest."""
         if not self.waiting:
             raise BlockingIOError
-        return self.waiting.pop(0)
+        data, source = self.waiting.pop(0)
+        return data, [], 0, source
 
     def setsockopt(self, *_: object) -> None:
         """Take a filter and not obey it: other systems have none."""
@@ -60,9 +62,10 @@ def test_datagrams_arrive_with_their_source(port: UdpPort) -> None:
         sender.bind(("127.0.0.1", 0))
         for data in (b"a", b""):
             sender.sendto(data, port.address)
-    found: list[tuple[bytes, str]] = []
+        number = sender.getsockname()[1]
+    found: list[Datagram] = []
     wait_for(lambda: found.extend(port.drain(SECOND)) or len(found) == 2, "two datagrams")
-    assert found == [(b"a", "127.0.0.1"), (b"", "127.0.0.1")]
+    assert [each[:3] for each in found] == [(b"a", "127.0.0.1", number), (b"", "127.0.0.1", number)]
     assert port.drain(SECOND) == []
     assert port.counts.datagrams == 2
 
@@ -90,8 +93,8 @@ def test_one_source_over_budget_takes_nothing_from_another(wire: Wire) -> None:
     found = []
     while wire.waiting:
         found += port.drain(SECOND)
-    assert [host for _, host in found].count("10.0.0.1") == BUDGET_BURST
-    assert [host for _, host in found].count("10.0.0.2") == 1
+    assert [host for _, host, *_ in found].count("10.0.0.1") == BUDGET_BURST
+    assert [host for _, host, *_ in found].count("10.0.0.2") == 1
     assert port.counts.over_budget == 3000 - BUDGET_BURST
     assert port.counts.datagrams == 3001
     assert wire.options == 1, "shut out once"
@@ -109,7 +112,7 @@ def test_a_flooding_source_is_shut_out_by_the_system_for_a_while(port: UdpPort) 
         heard: list[str] = []
 
         def turn(now_ns: int) -> None:
-            heard.extend(host for _, host in port.drain(now_ns))
+            heard.extend(host for _, host, *_ in port.drain(now_ns))
 
         for _ in range(300):
             for _ in range(10):
@@ -139,7 +142,8 @@ def test_places_of_silent_sources_are_given_to_new_ones(wire: Wire) -> None:
     wire.send(*hosts[1:])
     assert len(port.drain(IDLE_NS // 2)) == SOURCES - 1
     wire.send("10.0.1.1", "10.0.1.2")
-    assert port.drain(IDLE_NS + 1) == [(b"10.0.1.1", "10.0.1.1")]  # in the place of the first; no other is free
+    # in the place of the first; no other is free
+    assert [each[:2] for each in port.drain(IDLE_NS + 1)] == [(b"10.0.1.1", "10.0.1.1")]
     assert port.counts.sources_refused == 2
 
 

@@ -1,0 +1,380 @@
+"""Every sensor in one place: datagrams to limb frames of each performer, and phones to the latents of their roles.
+
+    hub, warnings = Hub.open(config)
+    for performer, frames in hub.read(sensor, now_ns): ...      # a sensor of hub.sensors whose socket is readable
+    hub.publish(shared["devices"], rings.publish, focus, now_ns)  # every turn
+    for text in hub.take_notices(): ...
+
+One thread uses it. It never raises because of what was received.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from echelon_bridges.bodies import Body, Frames, Restamped, rate_hz, rounded
+from echelon_bridges.fusion.centre import Centre
+from echelon_bridges.fusion.device import LOST_NS, Device
+from echelon_bridges.fusion.roles import BODY, NONE, SLOTS, Place, Roles, parse_place, parse_roles
+from echelon_bridges.fusion.seats import Seats
+from echelon_bridges.fusion.vectors import length
+from echelon_bridges.protocol import adapters
+from echelon_bridges.protocol.reading import Reading
+from echelon_bridges.protocol.refusal import Refusal
+from echelon_bridges.protocol.sniff import protocol_of
+from echelon_bridges.sensors import VMC_WITHIN, Inlet, Sensor, open_sensors
+from echelon_engine.config import Config
+from echelon_engine.errors import UsageError
+from echelon_engine.memory import BREAK, DEVICES
+
+DEVICES_AT_MOST = 64
+FORGOTTEN_NS = 60_000_000_000  # a phone silent for so long is no longer listed
+FREED_NS = 10_000_000_000  # its default role may go to another after so long
+AGAIN_NS = 100_000_000  # latents of phones that fall silent are looked at so often
+WATCHED_NS = 3_000_000_000
+
+DeviceKey = tuple[str, str, str, int]
+
+
+class Hub:
+    """All sensors of an engine. `delay_ns` is the de-jitter delay against which frames are called late."""
+
+    def __init__(self, sensors: list[Sensor], config: Config) -> None:
+        self.sensors = sensors
+        self.performers = config.motion.performers
+        self.roles = Roles(parse_roles(config.sensors.roles))
+        self.delay_ns = round(config.motion.delay_ms * 1e6)
+        self.devices: dict[DeviceKey, Device] = {}
+        self._heard: set[int] = set()
+        self.watched_until_ns = 0  # somebody looks: report ten times a second
+        self._seats = Seats(self.performers)
+        self._before: list[Body | None] = [None] * self.performers  # body whose frame each performer got last
+        self._centres = [Centre() for _ in range(self.performers)]
+        self._slots: dict[Place, Device] = {}
+        self._inlets: dict[int, Sensor] = {}
+        self._notices: list[str] = []
+        self._record = np.zeros(1, DEVICES)
+        self._changed = False
+        self._focus = -1
+        self._published_ns = 0
+        self._counts: dict[str, tuple[int, int]] = {}  # of a device, when last reported
+
+    @classmethod
+    def open(cls, config: Config) -> tuple[Hub, list[str]]:
+        """Bind every configured port; return the hub, and a warning for each default port that is taken.
+
+        Raises `UserError` for a port that a person chose and that cannot be bound, and for impossible roles.
+        """
+        parse_roles(config.sensors.roles)
+        sensors, warnings = open_sensors(config)
+        return cls(sensors, config), warnings
+
+    # What arrives
+
+    def read(self, sensor: Sensor, now_ns: int) -> Iterator[tuple[int, Frames]]:
+        """Drain a sensor; yield (performer, LIMB_FRAME `(n,)`) in order."""
+        for data, host, port, arrival_ns in sensor.port.drain(now_ns):
+            yield from self._hear(sensor, data, host, port, arrival_ns, now_ns)
+
+    def inject(self, performer: int, device: str, data: bytes, now_ns: int) -> Iterator[tuple[int, Frames]]:
+        """Take a raw payload that came for a performer by another way than a port, from the sender `device`."""
+        inlet = self._inlet(performer)
+        if inlet is not None and inlet.port.admits(device, len(data), now_ns):
+            yield from self._hear(inlet, data, device, 0, now_ns, now_ns)
+
+    def offer(self, performer: int, device: str, frames: Frames, now_ns: int) -> Iterator[tuple[int, Frames]]:
+        """Take ready LIMB_FRAMEs `(n,)` with times on their sender's clock, as `inject` does."""
+        inlet = self._inlet(performer)
+        if inlet is None or not inlet.port.admits(device, frames.nbytes, now_ns):
+            return
+        key = ("frames", device, 0)
+        body = inlet.bodies.get(key)
+        if body is None:
+            if len(inlet.bodies) >= DEVICES_AT_MOST:
+                inlet.bodies.pop(next(iter(inlet.bodies)))
+            body = inlet.bodies[key] = Body("frames", device, 0, performer, Restamped())
+        stamped = body.stream.stamp(frames, now_ns)
+        if len(stamped):
+            yield from self._play(inlet, body, stamped, now_ns)
+
+    def _inlet(self, performer: int) -> Sensor | None:
+        if not 0 <= performer < self.performers:
+            return None
+        if performer not in self._inlets:
+            self._inlets[performer] = Sensor("nats", performer, Inlet("nats"))
+        return self._inlets[performer]
+
+    def _hear(
+        self, sensor: Sensor, data: bytes, host: str, port: int, arrival_ns: int, now_ns: int
+    ) -> Iterator[tuple[int, Frames]]:
+        kind = protocol_of(data)
+        if kind == "osc" and b"/VMC/" in data[:VMC_WITHIN]:
+            kind = "vmc"
+        if kind is None:
+            sensor.foreign()
+            return
+        number = sensor.places.of(host, port, now_ns)
+        if kind in ("mocopi", "vmc"):
+            body = sensor.body(kind, host, number, self._seats.player)
+            frames = body.stream.feed(data, arrival_ns)
+        else:
+            decoded = adapters.decode(data)
+            if isinstance(decoded, Refusal):
+                sensor.refuse_datagram(decoded)
+                return
+            sensor.refuse(decoded.refused)
+            if not decoded.readings:
+                if decoded.unknown:
+                    sensor.foreign()
+                return
+            self._take(sensor, decoded.readings, host, number, arrival_ns, now_ns)
+            return
+        if frames is not None and len(frames):
+            yield from self._play(sensor, body, frames, now_ns)
+
+    # Bodies
+
+    def _play(self, sensor: Sensor, body: Body, frames: Frames, now_ns: int) -> Iterator[tuple[int, Frames]]:
+        """Yield the frames of a body that has a seat, count those of one that has none."""
+        body.take(frames, self.delay_ns)
+        sensor.last_heard_ns = now_ns
+        assigned = self._assigned(body)
+        if assigned is not None and assigned[1] != BODY:
+            sensor.refuse(len(frames))
+            return
+        seat = self._seats.seat(
+            body,
+            body.own,
+            now_ns,
+            self._is_shut_out,
+            assigned[0] if assigned else None,
+            lambda at: (at, BODY) in self.roles.assigned.values(),
+        )
+        if seat is None:
+            sensor.refuse(len(frames))
+            return
+        if self._before[seat] is not body:
+            self._before[seat] = body
+            frames["flags"][0] |= BREAK
+        self._centres[seat].apply(frames)
+        sensor.frames += len(frames)
+        self._heard.add(seat)
+        yield seat, frames
+
+    def _assigned(self, body: Body) -> Place | None:
+        """Return where a body was assigned to; an address whose phone has a role says nothing about its body."""
+        assigned = self.roles.assigned
+        place = assigned.get(body.name)
+        if place is None:
+            place = assigned.get(body.host)
+            return place if place is not None and place[1] == BODY else None
+        return place
+
+    def _is_shut_out(self, body: Any) -> bool:
+        """Return whether the port of a seated body shuts its sender out."""
+        return any(
+            sensor.port.shuts_out(body.host)
+            for sensor in self.sensors
+            if sensor.bodies.get((body.kind, body.host, body.number)) is body
+        )
+
+    # Phones
+
+    def _take(
+        self, sensor: Sensor, readings: list[Reading], host: str, number: int, arrival_ns: int, now_ns: int
+    ) -> None:
+        """Give the readings of one datagram to their devices."""
+        by_device: dict[str, list[Reading]] = {}
+        for reading in readings:
+            by_device.setdefault(reading.device, []).append(reading)
+        sensor.last_heard_ns = now_ns
+        for name, own in by_device.items():
+            device = self._device(sensor, name, host, number, own[0].app, now_ns)
+            if device is None:
+                sensor.refuse(len(own))
+                continue
+            sensor.readings += device.take(own, arrival_ns, self.delay_ns)
+            place = self.roles.of(device.name, device.host)
+            if place is None:
+                if not device.is_present(now_ns):
+                    continue
+                place = self.roles.admit(device.name, device.performer, lambda each: self._is_silent(each, now_ns))
+                self._settle()
+                if place[1] != NONE:
+                    self._notices.append(
+                        f"a phone ({device.app}) plays the {place[1]}{'' if place[1] == 'torso' else ' hand'} of "
+                        f"performer {place[0]}; change it with `echelon-engine sensors assign`"
+                    )
+            if place[1] in SLOTS:
+                self._changed = True
+                if device.is_present(now_ns):
+                    self._heard.add(place[0])
+
+    def _device(self, sensor: Sensor, name: str, host: str, number: int, app: str, now_ns: int) -> Device | None:
+        """Return the device of a sender: by the name it says and its address, without a name by its address alone."""
+        key = (sensor.name, name, host, 0 if name else number)
+        device = self.devices.get(key)
+        if device is not None:
+            return device
+        taken = {each.name for each in self.devices.values()}
+        shown = name or (host if number == 0 else f"{host}#{number + 1}")
+        if shown in taken:
+            before = next(each for each, old in self.devices.items() if old.name == shown)
+            if name and now_ns - self.devices[before].arrival_ns >= LOST_NS:
+                device = self.devices[key] = self.devices.pop(before)  # the same phone with another address
+                device.host = host
+                return device
+            shown = f"{shown}@{host if name else sensor.name}"
+            if shown in taken:
+                return None
+        if len(self.devices) >= DEVICES_AT_MOST:
+            oldest = min(self.devices, key=lambda each: self.devices[each].arrival_ns)
+            if now_ns - self.devices[oldest].arrival_ns < FREED_NS:
+                return None
+            self._forget(oldest)
+        device = self.devices[key] = Device(shown, app, host, sensor.performer)
+        self._settle()
+        return device
+
+    def _forget(self, key: DeviceKey) -> None:
+        gone = self.devices.pop(key)
+        self._counts.pop(gone.name, None)
+        self.roles.forget(gone.name)
+        self._settle()
+
+    def _is_silent(self, name: str, now_ns: int) -> bool:
+        return all(now_ns - device.arrival_ns >= FREED_NS for device in self.devices.values() if device.name == name)
+
+    def _settle(self) -> None:
+        """Find out anew which device plays which part."""
+        self._slots = {}
+        for device in self.devices.values():
+            place = self.roles.of(device.name, device.host)
+            if place is not None and place[1] in SLOTS:
+                self._slots[place] = device
+        self._changed = True
+
+    def latents(self, performer: int, now_ns: int) -> Any:
+        """Return the DEVICES record `(1,)` of a performer; what was silent for a second is not present."""
+        record = self._record
+        record["present"] = 0
+        for role, slot in SLOTS.items():
+            device = self._slots.get((performer, role))
+            if device is not None and device.is_present(now_ns):
+                record["time_ns"][0, slot] = device.arrival_ns
+                record["present"][0, slot] = 1
+                record["latent"][0, slot] = device.latent(now_ns, worn=role == "torso")
+        return record
+
+    def publish(self, triple: Any, publish: Callable[[Any, Any], None], focus: int, now_ns: int) -> None:
+        """Write the latents of the performer in focus when they have changed or a phone has fallen silent."""
+        if not (
+            self._changed
+            or focus != self._focus
+            or (self._record["present"].any() and now_ns - self._published_ns >= AGAIN_NS)
+        ):
+            return
+        publish(triple, self.latents(focus, now_ns))
+        self._changed, self._focus, self._published_ns = False, focus, now_ns
+
+    # What people ask for
+
+    def assign(self, device: str, performer: int, role: str) -> None:
+        """Give a device, or a body's sender, a role; raises `UsageError`. Whoever had it has none afterwards."""
+        place = parse_place(f"{performer}.{role}")
+        if place[0] >= self.performers:
+            raise UsageError(f"performer {performer}", f"there are {self.performers}", "raise motion.performers")
+        self.roles.assign(device, place)
+        if place[1] == BODY:
+            for body in self._bodies():
+                if device in (body.name, body.host):
+                    self._seats.leave(body)
+        self._settle()
+
+    def recentre(self, performer: int | None = None) -> None:
+        """Take where a performer (all of them) stands and faces now for the stage's centre and front.
+
+        Of phones, the way they are worn now is upright.
+        """
+        for at in range(self.performers) if performer is None else (performer,):
+            if 0 <= at < self.performers:
+                self._centres[at].wanted = True
+                for (owner, _), device in self._slots.items():
+                    if owner == at:
+                        device.recentre()
+
+    def watch(self, now_ns: int) -> None:
+        """Report more often for the next three seconds."""
+        self.watched_until_ns = now_ns + WATCHED_NS
+
+    def take_heard(self) -> set[int]:
+        """Return the performers that bodies and phones have moved since this was last asked."""
+        heard, self._heard = self._heard, set()
+        return heard
+
+    def take_notices(self) -> list[str]:
+        """Return what people should know, once."""
+        told, self._notices = self._notices, []
+        return told
+
+    @property
+    def last_heard_ns(self) -> int:
+        """When motion was received last, 0 before the first."""
+        return max((each.last_heard_ns for each in [*self.sensors, *self._inlets.values()]), default=0)
+
+    def _bodies(self) -> list[Body]:
+        return [body for sensor in [*self.sensors, *self._inlets.values()] for body in sensor.bodies.values()]
+
+    def report(self, now_ns: int) -> list[dict[str, Any]]:
+        """Return the statistics of every port, and of what came in by other ways."""
+        return [sensor.report(now_ns) for sensor in [*self.sensors, *self._inlets.values()]]
+
+    def report_devices(self, now_ns: int) -> list[dict[str, Any]]:
+        """Return what is heard, a row of a few hundred bytes each: bodies, then phones with what they do now."""
+        rows = []
+        for body in self._bodies():
+            if body.frames and now_ns - body.last_ns < FORGOTTEN_NS:
+                seat = self._seats.player.index(body) if body in self._seats.player else None
+                rows.append({**body.report(now_ns), "performer": seat})
+        for key, device in list(self.devices.items()):
+            if now_ns - device.arrival_ns >= FORGOTTEN_NS and device.name not in self.roles.assigned:
+                self._forget(key)
+            else:
+                rows.append(self._row(device, now_ns))
+        return rows
+
+    def _row(self, device: Device, now_ns: int) -> dict[str, Any]:
+        place = self.roles.of(device.name, device.host)
+        before, before_ns = self._counts.get(device.name, (0, 0))
+        self._counts[device.name] = (device.frames, now_ns)
+        clock, peak_mps2, peak_mps = device.clock, device.peak_mps2, device.peak_mps
+        device.peak_mps2 = device.peak_mps = 0.0
+        return {
+            "name": device.name,
+            "app": device.app,
+            "kind": "phone",
+            "performer": place[0] if place else device.performer,
+            "role": place[1] if place else NONE,
+            "rate_hz": rate_hz(device.frames - before, now_ns - before_ns if before_ns else 0),
+            "frames": device.frames,
+            "lost": clock.lost,
+            "loss": round(clock.lost / max(device.frames + clock.lost, 1), 4),
+            "restarts": clock.restarts,
+            "unit": device.unit,
+            "jitter_ms": device.jitter.percentiles_ms(),
+            "late": device.jitter.late,
+            "drift_ppm": rounded(clock.drift_ppm),
+            "silent_s": round(max(now_ns - device.arrival_ns, 0) * 1e-9, 1),
+            "mps2": round(peak_mps2, 2),
+            "mps": round(peak_mps, 2),
+            "now_mps2": round(length(device.acceleration), 2),
+            "down": [round(each, 2) for each in device.down()],
+        }
+
+    def close(self) -> None:
+        """Close every socket."""
+        for sensor in self.sensors:
+            sensor.port.close()
