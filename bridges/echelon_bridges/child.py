@@ -2,6 +2,7 @@
 
 config, ended = begin()             # reads the configuration, from now on watches the supervisor
 say("ready", device="null")
+for request in requests(): ...      # what the supervisor asked since
 ended.wait()                        # set by SIGTERM, or when the supervisor is gone
 """
 
@@ -14,21 +15,29 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 from echelon_engine.config import Config
 from echelon_engine.config_file import from_json
 
 ORPHAN_GRACE_S = 1.2  # from the supervisor's death until the process is ended even if its body does not leave
-LINE_BYTES = 4096  # a pipe takes a line up to this size whole or not at all
+LINE_BYTES = 1 << 15  # of one event
+UNSENT_BYTES = 1 << 17  # events wait for a supervisor that is busy, up to this much
+REQUESTS = 64  # that wait
 
 _ended = threading.Event()
 _ready = threading.Event()
 _wanted = threading.Event()
+_speaking = threading.Lock()
+_unsent = bytearray()
+_requests: deque[dict[str, Any]] = deque(maxlen=REQUESTS)
 
 
 def say(event: str, **fields: Any) -> None:
-    """Report one event to the supervisor. Never blocks: an event that the pipe cannot take now is dropped.
+    """Report one event to the supervisor, from any thread. Never blocks: where the pipe and what waits for it are full,
+    the event is dropped.
 
     "ready" is said from the main thread: from then on SIGTERM is a wish (`ended` is set), no longer the end.
     """
@@ -38,8 +47,23 @@ def say(event: str, **fields: Any) -> None:
     line = json.dumps({"event": event, **fields}, default=str) + "\n"
     if len(line) > LINE_BYTES:
         line = json.dumps({"event": event, "text": str(fields)[: LINE_BYTES // 8]}) + "\n"
-    with contextlib.suppress(BlockingIOError, BrokenPipeError):
-        os.write(1, line.encode())
+    with _speaking:
+        if len(_unsent) + len(line) <= UNSENT_BYTES:
+            _unsent.extend(line.encode())
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            while _unsent:
+                del _unsent[: os.write(1, _unsent)]
+
+
+def requests() -> Iterator[dict[str, Any]]:
+    """Take what the supervisor has asked since the last call: JSON objects with an `id` for `answer`."""
+    while _requests:
+        yield _requests.popleft()
+
+
+def answer(request: dict[str, Any], **fields: Any) -> None:
+    """Answer a request; a field `error` makes it a refusal."""
+    say("answer", id=request.get("id"), **fields)
 
 
 def begin() -> tuple[Config, threading.Event]:
@@ -57,9 +81,7 @@ def begin() -> tuple[Config, threading.Event]:
             sys.exit(1)
         data += part
     line, _, rest = bytes(data).partition(b"\n")
-    if rest:  # "go" came along
-        _wanted.set()
-    threading.Thread(target=_watch, name="supervisor-watch", daemon=True).start()
+    threading.Thread(target=_watch, args=(rest,), name="supervisor-watch", daemon=True).start()
     return from_json(line), _ended
 
 
@@ -73,11 +95,20 @@ def wait_until_wanted() -> None:
     _wanted.wait()
 
 
-def _watch() -> None:
-    """Hear "go"; when the supervisor's end of standard input closes, leave: by force if the body does not."""
+def _watch(rest: bytes) -> None:
+    """Hear "go" and requests; when the supervisor's end of standard input closes, leave: by force if need be."""
+    data = bytearray(rest)
     with contextlib.suppress(OSError):
-        while os.read(0, 4096):
-            _wanted.set()
+        while True:
+            *lines, partial = bytes(data).split(b"\n")
+            data = bytearray(partial)
+            for line in lines:
+                _wanted.set()
+                if line.startswith(b"{"):
+                    _requests.append(json.loads(line))
+            if not (part := os.read(0, 65536)):
+                break
+            data += part
     _ended.set()
     if _ready.is_set():
         time.sleep(ORPHAN_GRACE_S)

@@ -12,8 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from echelon_engine.errors import UserError
+
 SETTLED_S = 3.0  # alive this long: the next failure counts as the first again
 STANDBY_AFTER_S = 0.5  # ready this long: time to load the one that waits
+ANSWER_S = 2.0
 STOP_S = 4.0  # SIGTERM to SIGKILL
 LINE_BYTES = 1 << 16
 
@@ -71,6 +74,8 @@ class Part:
         self._on_event = on_event
         self._on_start = on_start
         self._interrupt = asyncio.Event()
+        self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._asked = 0
         self._spare: asyncio.subprocess.Process | None = None
         self._preparing: asyncio.Task[None] | None = None
 
@@ -188,11 +193,38 @@ class Part:
                 self._preparing = asyncio.create_task(self._prepare())
         elif event["event"] == "error":
             self.last_error = str(event.get("text", ""))
+        elif event["event"] == "answer":
+            answer = self._answers.get(int(event.get("id", -1)))
+            if answer is not None and not answer.done():
+                answer.set_result(event)
+            return None
         return self._on_event(self, event)
 
     def _complained(self, line: str) -> None:
         if line:
             self._on_event(self, {"event": "output", "text": line})
+
+    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer of the process to a request; raises `UserError` when it refuses or says nothing for 2 s."""
+        if self.pid is None or not self.ready.is_set():
+            raise UserError(self.name, "is being started", "try again in a moment")
+        assert self.process is not None
+        assert self.process.stdin is not None
+        self._asked += 1
+        number, answer = self._asked, asyncio.get_running_loop().create_future()
+        self._answers[number] = answer
+        try:
+            self.process.stdin.write(json.dumps({**request, "id": number}).encode() + b"\n")
+            said = await asyncio.wait_for(answer, ANSWER_S)
+        except (TimeoutError, OSError):
+            raise UserError(self.name, f"did not answer within {ANSWER_S:g} s", "try again") from None
+        finally:
+            del self._answers[number]
+        if reason := said.get("error"):
+            refused = UserError(self.name, "refused")
+            refused.args = (str(reason),)
+            raise refused
+        return {name: value for name, value in said.items() if name not in ("event", "id")}
 
     async def stop(self) -> None:
         """Ask it to leave (SIGTERM, then SIGKILL after a while) and wait until it is gone."""

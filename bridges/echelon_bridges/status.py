@@ -61,6 +61,7 @@ def collect(
     audio: dict[str, Any],
     processes: Sequence[dict[str, Any]],
     sensors: Sequence[dict[str, Any]],
+    outlets: dict[str, Any] | None = None,
     recording: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the status document, ready for JSON.
@@ -106,6 +107,7 @@ def collect(
             "commands": int(shared["commands"]["dropped"][:, 0].sum()),
         },
         "processes": [dict(process) for process in processes],
+        "outlets": dict(outlets or {}),
         "recording": recording,
     }
 

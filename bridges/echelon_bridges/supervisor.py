@@ -24,7 +24,7 @@ from echelon_bridges.terminal import Terminal
 from echelon_engine import __version__, config_file, live
 from echelon_engine.block import SharedBlock
 from echelon_engine.config import Config
-from echelon_engine.errors import EXIT_FAILURE, UsageError, nearest
+from echelon_engine.errors import EXIT_FAILURE, UsageError, UserError, nearest
 from echelon_engine.memory import CONTROL, SETTINGS, seqlock, triple
 
 FADE_S = 0.45  # the callback is silent after this long
@@ -45,7 +45,9 @@ class Supervisor:
         self.name = config.engine.name
         self.settings = live.initial_settings(config)
         self.sensors: list[dict[str, Any]] = []
+        self.outlets: dict[str, Any] = {}
         self.recording: dict[str, Any] | None = None
+        self._assigned: dict[str, dict[str, Any]] = {}  # by device: told again to bridges that were replaced
         self.parts: list[Part] = []
         self.exit_code = 0
         self._terminal = terminal
@@ -183,8 +185,12 @@ class Supervisor:
 
     def _on_event(self, part: Part, event: dict[str, Any]) -> None:
         kind = event.pop("event")
+        if kind == "ready" and part.name == "bridges" and part.restarts:
+            self._again = asyncio.create_task(self._assign_again(part))
         if kind == "sensors":
             self.sensors = [row for row in event.get("sensors", []) if isinstance(row, dict)]
+        elif kind == "outlets":
+            self.outlets = dict(event.get("outlets", {}))
         elif kind == "recording":
             self.recording = event
         elif kind == "died":
@@ -195,6 +201,18 @@ class Supervisor:
         else:
             level = {"error": "error", "output": "warning", "warning": "warning"}.get(kind, "info")
             self._terminal.event(kind, level, part=part.name, **event)
+
+    def _bridges(self) -> Part:
+        for part in self.parts:
+            if part.name == "bridges":
+                return part
+        raise UserError("bridges", "are not running", "try again in a moment")
+
+    async def _assign_again(self, part: Part) -> None:
+        """Tell bridges that were replaced who holds what."""
+        for request in list(self._assigned.values()):
+            with contextlib.suppress(UserError):
+                await part.ask(request)
 
     def _load_rings(self) -> asyncio.Future[Any]:
         """Return the `rings` module to come; the first call begins to load it, in a thread."""
@@ -226,6 +244,7 @@ class Supervisor:
             ]
             + [{"name": "supervisor", "pid": os.getpid(), "state": "ready", "restarts": 0}],
             sensors=self.sensors,
+            outlets=self.outlets,
             recording=self.recording,
         )
 
@@ -248,7 +267,12 @@ class Supervisor:
             case "stop":
                 self.stop()
                 return {}
-        known = ("status", "set", "get", "stop")
+            case "assign" | "recentre" | "calibrate":
+                said = await self._bridges().ask(request)
+                if request["command"] == "assign":
+                    self._assigned[str(request.get("device"))] = request
+                return said
+        known = ("status", "set", "get", "stop", "assign", "recentre", "calibrate")
         wrong = str(request.get("command"))[:40]
         raise UsageError(f"command {wrong!r}", "is not known", nearest(wrong, known) or f"one of {', '.join(known)}")
 
