@@ -74,7 +74,7 @@ def hear(engine: Any, shared: Any, now_ns: int) -> None:
         engine.input[0].devices = engine.devices[0]
         took(engine, shared, int64(TOOK_DEVICES))
     motion.advance(body, target_ns, settings.freeze != 0, DT)
-    scale = np.float64(settings.velocity_scale)
+    scale = np.float64(settings.velocity_scale[engine.performer])
     hands.hands(body, scale, DT)
     hands.devices_in_hands(body, engine.devices[0], scale, now_ns, DT)
 
@@ -164,7 +164,7 @@ def play(engine: Any, shared: Any, samples: int) -> None:
         engine.motion,
         int64(settings.root_note),
         int64(settings.scale),
-        np.float64(settings.velocity_scale),
+        np.float64(settings.velocity_scale[engine.performer]),
         settings.notes_from_motion != 0,
         DT,
     )

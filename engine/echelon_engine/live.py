@@ -69,8 +69,19 @@ LIVE: dict[str, Live] = {
         Live("root", "root_note", "note", "first degree of the scale", "", 12, 96, "instrument.root_note"),
         Live("notes", "notes_from_motion", "flag", "motion plays notes", config="instrument.notes_from_motion"),
         Live("snap_ratios", "snap_ratios", "flag", "snap operator ratios", config="instrument.snap_ratios"),
-        Live(
-            "velocity_scale", "velocity_scale", "number", "a strong gesture", "m/s", 0.1, 20.0, "motion.velocity_scale"
+        Live("velocity_scale", "velocity_scale", "number", "a strong gesture of who is heard", "m/s", 0.1, 20.0),
+        *(
+            Live(
+                f"velocity_scale.{performer}",
+                "velocity_scale",
+                "number",
+                f"a strong gesture of performer {performer}",
+                "m/s",
+                0.1,
+                20.0,
+                "motion.velocity_scale",
+            )
+            for performer in range(PERFORMERS)
         ),
         Live(
             "idle_seconds", "idle_seconds", "number", "rest after this long still", "s", 0.5, 600, "motion.idle_seconds"
@@ -146,26 +157,37 @@ def shown(settings: Any, key: str) -> str:
         case "flag":
             return "on" if settings[live.field] else "off"
         case "channel":
-            return str(int(settings["route"][_side(live)]) + 1)
+            return str(int(settings["route"][_place(settings, live)]) + 1)
         case "scale":
             mask = int(settings["scale"])
             return next((name for name, bits in SCALES.items() if bits == mask), f"{mask:#x}")
         case "number":
-            return f"{float(settings[live.field]):.6g}" + (f" {live.unit}" if live.unit else "")
+            place = _place(settings, live)
+            value = settings[live.field] if place is None else settings[live.field][place]
+            return f"{float(value):.6g}" + (f" {live.unit}" if live.unit else "")
     return str(int(settings[live.field]))
 
 
-def _side(row: Live) -> int:
-    return 0 if row.key.endswith("left") else 1
+def _place(settings: Any, row: Live) -> int | None:
+    """Return which element of its field a key means; None for a field that has only one."""
+    if row.field == "route":
+        return 0 if row.key.endswith("left") else 1
+    if row.field == "velocity_scale":
+        last = row.key.rpartition(".")[2]
+        return int(last) if last.isdigit() else int(settings["focus"])
+    return None
 
 
 def _store(settings: Any, row: Live, value: Any) -> None:
+    place = _place(settings, row)
     if row.kind == "channel":
-        settings["route"][_side(row)] = int(value) - 1  # people count from 1, the callback from 0
+        settings["route"][place] = int(value) - 1  # people count from 1, the callback from 0
     elif row.kind == "count":
         settings[row.field] += 1
     elif row.kind == "scale":
         settings[row.field] = SCALES[value]
+    elif place is not None:
+        settings[row.field][place] = value
     else:
         settings[row.field] = value
 

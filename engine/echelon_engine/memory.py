@@ -77,7 +77,7 @@ SETTINGS = np.dtype(
         ("panic", np.uint32),  # a change means: all sound off at once
         ("fade", np.uint32),  # 1: fade out and stay silent (shutting down)
         ("motion_delay_ms", np.float32),
-        ("velocity_scale", np.float32),  # m/s that count as a strong gesture
+        ("velocity_scale", np.float32, (PERFORMERS,)),  # m/s that count as a strong gesture of each performer
         ("idle_seconds", np.float32),
         ("tempo_bpm", np.float32),
         ("boundary_at_beats", np.uint8),  # DELL coupled's slow solver runs at beats instead of every 24 frames
