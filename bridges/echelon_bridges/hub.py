@@ -175,11 +175,8 @@ class Hub:
 
     def _is_shut_out(self, body: Any) -> bool:
         """Return whether the port of a seated body shuts its sender out."""
-        return any(
-            sensor.port.shuts_out(body.host)
-            for sensor in self.sensors
-            if sensor.bodies.get((body.kind, body.host, body.number)) is body
-        )
+        host, key = body.host, (body.kind, body.host, body.number)
+        return any(sensor.port.shuts_out(host) for sensor in self.sensors if sensor.bodies.get(key) is body)
 
     # Phones
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from echelon_bridges.fusion.clocks import DeviceClock
+from echelon_bridges.fusion.clocks import RESTART_S, DeviceClock
 from echelon_bridges.fusion.gravity import STANDARD, RestTest, Splitter
 from echelon_bridges.fusion.jitter import Jitter
 from echelon_bridges.fusion.vectors import ZERO, Vector, length, shortest_turn, towards, turned
@@ -16,6 +16,7 @@ BIAS_S = 2.0  # what a phone reads for longer is a tilt or a bias, no movement
 REST_MPS2, REST_RADPS, REST_S = 0.25, 0.12, 0.2  # a phone this quiet for so long does not move
 STOP_S = 0.05  # time constant with which its velocity then ends
 LARGEST_MPS2, LARGEST_MPS = 160.0, 20.0
+STEPPING = ("acceleration", "user_acceleration")
 FRESH_NS = 1_000_000_000  # of a quantity: older ones are forgotten
 LOST_NS = 1_000_000_000  # a device silent for so long is not present
 UPRIGHT: Vector = (0.0, -1.0, 0.0)  # gravity on a phone held or worn upright
@@ -45,6 +46,7 @@ class Device:
         self._rate: Vector | None = None
         self._rotation: tuple[float, ...] = ()
         self._seen: dict[str, int] = {}  # quantity -> arrival
+        self._last_s: dict[str, float] = {}  # quantity -> the sender's time
         self._axes: dict[str, dict[int, float]] = {}  # of senders that tell one axis a message
         self._bias: Vector = ZERO
         self._quiet_s = 0.0
@@ -63,8 +65,9 @@ class Device:
     def _whole(self, reading: Reading) -> tuple[float, ...] | None:
         """Return all axes once each of them has come."""
         axes = self._axes.setdefault(reading.quantity, {})
-        axes[reading.axis] = reading.values[0]
         count = 4 if reading.quantity == "rotation" else 3
+        if reading.axis < count:
+            axes[reading.axis] = reading.values[0]
         if len(axes) < count:
             return None
         values = tuple(axes[axis] for axis in range(count))
@@ -72,11 +75,16 @@ class Device:
         return values
 
     def _take(self, reading: Reading, values: tuple[float, ...], arrival_ns: int, delay_ns: int) -> None:
-        kind = reading.quantity
+        kind, time_s = reading.quantity, reading.time_s
+        if time_s is not None and kind not in STEPPING:  # those that step are judged by the clock
+            last_s = self._last_s.get(kind)
+            if last_s is not None and last_s - RESTART_S < time_s <= last_s:
+                return
+            self._last_s[kind] = time_s
         self._seen[kind] = arrival_ns
         if kind == "rotation":
             size = math.sqrt(math.fsum(value * value for value in values))
-            if size > 0.5:
+            if len(values) == 4 and size > 0.5:
                 self._rotation = tuple(value / size for value in values)
             return
         if len(values) != 3:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 KEPT = 512  # newest frames that the figures speak of: 8 s at 60 Hz
-PERIOD_SHARE = 0.02  # how fast the period of a sender without a clock is learned
+PERIOD_SHARE = 0.005  # how fast the period of a sender without a clock is learned, after the first 200 frames
 SLEW = 0.002  # how fast its schedule may move later: above any clock's drift
 PAUSE_NS = 250_000_000  # after a longer gap the schedule begins anew
 
@@ -19,6 +19,7 @@ class Jitter:
         self._kept: deque[int] = deque(maxlen=KEPT)
         self._due = 0.0
         self._period = 0.0
+        self._even = 0  # frames since the schedule began
         self._last_ns = 0
 
     def timed(self, time_ns: int, arrival_ns: int, delay_ns: int) -> None:
@@ -34,9 +35,10 @@ class Jitter:
         gap = arrival_ns - self._last_ns
         self._last_ns = arrival_ns
         if not 0 <= gap < PAUSE_NS:
-            self._due, self._period = float(arrival_ns), 0.0
+            self._due, self._period, self._even = float(arrival_ns), 0.0, 0
             return
-        self._period = self._period + PERIOD_SHARE * (gap - self._period) if self._period else float(gap)
+        self._even += 1
+        self._period += max(PERIOD_SHARE, 1.0 / self._even) * (gap - self._period)
         self._due = min(self._due + self._period + SLEW * gap, float(arrival_ns))
         self._add(int(arrival_ns - self._due), delay_ns)
 
