@@ -1,9 +1,9 @@
 """How a controller moves a setting, so that nothing jumps on stage.
 
-A knob or fader takes a setting over when it passes where the setting is now (pickup): body and hand may move
-the same lane, and whoever comes second does not tear it away. `mode = "jump"` follows at once; wheels that spring back,
-pressure, pads and switches always do. A controller that rested for a second asks anew: if somebody else has moved the setting
-since, it has to be picked up again.
+A knob or fader takes a setting over when it passes where the setting is now (pickup): body and hand may move the same
+lane, and whoever comes second does not tear it away. `mode = "jump"` follows at once; wheels that spring back,
+pressure, pads and switches always do. A controller that rested for a second asks anew: where somebody else has moved
+the setting since, it is picked up again.
 """
 
 from __future__ import annotations

@@ -1,0 +1,134 @@
+"""MIDI in: notes of every channel play, controllers move what the map gives them, a clock may set the tempo.
+
+Velocity is the note's; the sustain pedal (64) of a channel holds its notes; "all notes off" and "all sound off" end
+those of their channel, a reset those of all. A note is named by channel and key, so two keyboards do not cut each other
+off. Program changes, registered parameters and system exclusive mean nothing here.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from echelon_bridges.controllers.moves import Moves
+from echelon_bridges.controllers.table import CLOCK, Watched, path_of
+from echelon_bridges.midi.clock import TempoIn
+from echelon_bridges.midi.link import Link
+from echelon_bridges.midi.messages import TICK, Move, Note, Pulse, Reader, Silence
+from echelon_engine.config import Config
+
+KEYS, KEYS_MASK = 0x4D00_0000, 0x7F00_0000  # names of notes begun here: no other connection's
+LOOK_NS = 1_000_000_000  # between looks at the map's file
+
+
+class Desk(Protocol):
+    """What of the desk is used here."""
+
+    def note_on(self, key: int, pitch: float, velocity: float, pan: float = 0.0) -> bool:
+        """Begin a note."""
+
+    def note_off(self, key: int) -> bool:
+        """End it."""
+
+    def set(self, key: str, value: str) -> None:
+        """Change a live setting soon."""
+
+    def ask(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the supervisor's answer; blocks."""
+
+
+class MidiIn:
+    """The input port: works by itself, in its link's thread. `told(text)` hears of ports that are missing or gone.
+
+    `lanes` (CONTROL.position of the newest record) should be called now and then, so that controllers know where the
+    lanes are. Raises `UserError` for a map with a mistake, or without python-rtmidi.
+    """
+
+    name = "midi_in"
+
+    def __init__(
+        self, config: Config, desk: Desk, told: Callable[[str], None], link: Callable[..., Link] = Link
+    ) -> None:
+        self._desk, self._told = desk, told
+        self._map = Watched(path_of(config))
+        self.moves = Moves(desk, lambda: self._map.rows)
+        self._reader, self._tempo = Reader(), TempoIn()
+        self._sounding: set[int] = set()
+        self._lock = threading.Lock()
+        self._looked_ns = time.monotonic_ns()
+        self.messages = self.notes = self.ticks = 0
+        self._link = link("in", config.midi.input, f"echelon-{config.engine.name}", told, heard=self.hear,
+                          reset=self._silence)  # fmt: skip
+
+    def lanes(self, position: Any) -> None:
+        """Take where the 32 lanes are, 0..1."""
+        self.moves.lanes(position)
+
+    def hear(self, message: bytes, time_ns: int) -> None:
+        """Do what one MIDI message asks; `time_ns` is when it came. Never raises."""
+        self.messages += 1
+        if time_ns - self._looked_ns > LOOK_NS:
+            self._looked_ns = time_ns
+            self._look()
+        for event in self._reader.read(message):
+            match event:
+                case Note(channel, key, velocity):
+                    self._note(channel, key, velocity)
+                case Move(source, value):
+                    self.moves.move(source, value, time_ns)
+                case Silence(channel):
+                    self._silence(channel)
+                case Pulse(what) if what == TICK:
+                    self._tick(time_ns)
+
+    def _look(self) -> None:
+        before = self._map.problem
+        self._map.refresh()
+        if self._map.problem and self._map.problem != before:
+            self._told(f"MIDI map: {self._map.problem}; the former one stays in force")
+
+    def _note(self, channel: int, key: int, velocity: float) -> None:
+        name = KEYS | channel << 8 | key
+        with self._lock:
+            if velocity > 0.0:
+                self.notes += 1
+                self._sounding.add(name)
+                self._desk.note_on(name, float(key), velocity)
+            elif name in self._sounding:
+                self._sounding.discard(name)
+                self._desk.note_off(name)
+
+    def _silence(self, channel: int = 0) -> None:
+        """End the notes of a channel; 0: of all."""
+        with self._lock:
+            for name in [name for name in self._sounding if channel in (0, name >> 8 & 0x1F)]:
+                self._sounding.discard(name)
+                self._desk.note_off(name)
+
+    def _tick(self, time_ns: int) -> None:
+        self.ticks += 1
+        if CLOCK in self._map.rows and (tempo_bpm := self._tempo.tick(time_ns)) is not None:
+            self._desk.set("tempo", f"{tempo_bpm:g}")
+
+    def report(self) -> dict[str, Any]:
+        """Return the counts for `status`."""
+        link = self._link
+        return {
+            "port": link.port,
+            "messages": self.messages,
+            "notes": self.notes,
+            "sounding": len(self._sounding),
+            "ticks": self.ticks,
+            "unknown": self._reader.unknown,
+            "restarts": max(link.starts - 1, 0),
+            "map_problem": self._map.problem,
+            **self.moves.report(),
+        }
+
+    def close(self) -> None:
+        """Close the port and end the notes that it began."""
+        self._link.close()
+        self._silence()
+        self.moves.close()
