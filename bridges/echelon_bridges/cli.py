@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "config": "print the effective configuration as TOML",
     "inspect": "show the format, shapes and certificate of a weights file",
     "infer": "run one model alone, frame by frame, on arrays from a file",
+    "sessions": "list, inspect, draw and export what `session.log` kept",
     "bench": "measure speed and latency",
 }
 

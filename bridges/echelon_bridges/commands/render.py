@@ -1,4 +1,7 @@
-"""`render`: a motion file into a WAV file through the same `process()` as live: same input, same bytes."""
+"""`render`: a motion file into a WAV file through the same `process()` as live: same input, same bytes.
+
+A session is played again from what it logged: the bytes that were heard.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
 DANCER = "dancer"
 DANCE_S = 30.0
+HOLD_S = 2.0
 
 
 def _length(text: str) -> float:
@@ -37,13 +41,18 @@ def _above_0(text: str) -> float:
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "motion", metavar="MOTION", help="BVH or DeepMimic clip, or `dancer` for the built-in performer"
+        "motion",
+        metavar="MOTION",
+        help="BVH or DeepMimic clip, `dancer` for the built-in performer, or a session (the folder of one)",
     )
     parser.add_argument("target", metavar="OUT.wav", help="gets the sound")
     parser.add_argument("--params", metavar="OUT.npz", help="gets x, c, y, z and energy, one row a control frame")
     parser.add_argument("--seconds", type=_above_0, metavar="N", help="length; the clip is looped if it is shorter")
     parser.add_argument(
-        "--hold", type=_length, default=2.0, metavar="N", help="then hold the last pose while it rings out (default: 2)"
+        "--hold", type=_length, metavar="N", help="then hold the last pose while it rings out (default: 2)"
+    )
+    parser.add_argument(
+        "--anyway", action="store_true", help="render a session with other weights than it was played with"
     )
     _options.add_config(parser)
 
@@ -52,12 +61,19 @@ def run(arguments: Namespace) -> int:
     """Render and say what came out."""
     import time
 
+    from echelon_engine.errors import UsageError
+
     config = _options.load_config(arguments)
     target = _options.check_output(arguments.target, ".wav")
     params = _options.check_output(arguments.params, ".npz") if arguments.params else None
+    if _is_session(arguments.motion):
+        return _replay(arguments, config, target, params)
+    if arguments.anyway:
+        raise UsageError("--anyway", "is for sessions", f"{arguments.motion} is none; leave it out")
     if arguments.motion != DANCER:
         _options.check_input(arguments.motion, "motion file")
-    frames, seconds = _motion(config, arguments.motion, arguments.seconds, arguments.hold)
+    hold_s = HOLD_S if arguments.hold is None else arguments.hold
+    frames, seconds = _motion(config, arguments.motion, arguments.seconds, hold_s)
 
     import numpy as np
 
@@ -83,8 +99,65 @@ def run(arguments: Namespace) -> int:
     if params:
         _write_params(params, result.records)
     peak = float(np.max(np.abs(result.sound), initial=0.0))
-    level = f"{20 * np.log10(peak):.1f} dBFS" if peak > 0 else "silence"
-    print(f"{target}: {seconds:.2f} s, peak {level}, {seconds / took:.0f} times faster than real time")
+    print(f"{target}: {seconds:.2f} s, peak {_level(peak)}, {seconds / took:.0f} times faster than real time")
+    return 0
+
+
+def _level(peak: float) -> str:
+    import math
+
+    return f"{20 * math.log10(peak):.1f} dBFS" if peak > 0 else "silence"
+
+
+def _is_session(name: str) -> bool:
+    from echelon_bridges.session.folder import is_session
+
+    return name != DANCER and is_session(name)
+
+
+def _replay(arguments: Namespace, config: Config, target: Path, params: Path | None) -> int:
+    """Play a session again, one life after the other, and say what came out."""
+    import time
+
+    from echelon_bridges.session import playback
+    from echelon_bridges.session.reader import Session
+    from echelon_engine.errors import UsageError
+
+    if arguments.hold is not None:
+        raise UsageError("--hold", "is for motion files: a session ends where it ended", "leave it out")
+    session = Session.open(arguments.motion)
+    models = playback.models_of(session, config)
+    if not arguments.anyway:
+        playback.check_weights(session, models)
+    if differ := playback.differences(session):
+        print(f"warning: {session.name}: {differ}: the bytes may differ from those heard", file=sys.stderr)
+    import numpy as np
+
+    from echelon_engine import units
+    from echelon_engine.memory import CONTROL_RATE_HZ
+    from echelon_engine.wav import WavWriter
+    from echelon_models.weights import load_all
+
+    weights = load_all(models)
+    units.compile_cold(on_progress=_tell_compiling)
+    most = None if arguments.seconds is None else max(1, round(arguments.seconds * CONTROL_RATE_HZ))
+    began, samples, peak, records = time.perf_counter(), 0, 0.0, []
+    lives = playback.play(session, weights, most_frames=most)
+    first = next(lives)  # what cannot be played is said before a file is made
+    with WavWriter(target, session.rate_hz, encoding=config.output.record_format) as writer:
+        for life in (first, *lives):
+            sound = life.rendering.sound
+            writer.write(sound)
+            samples += len(sound)
+            peak = max(peak, float(np.max(np.abs(sound), initial=0.0)))
+            records.append(life.rendering.records)
+            for text in life.missing:
+                print(f"notice: life {life.epoch}: {text} is missing; it plays up to there", file=sys.stderr)
+    seconds = samples / session.rate_hz
+    if params:
+        _write_params(params, np.concatenate(records))
+    speed = seconds / (time.perf_counter() - began)
+    print(f"{target}: {seconds:.2f} s, peak {_level(peak)}, {speed:.0f} times faster than real time")
     return 0
 
 

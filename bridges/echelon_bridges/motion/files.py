@@ -1,6 +1,7 @@
 """Recorded motion as clips: load a file, hold its end, loop it without a seam.
 
-`load` turns every supported file (BVH, DeepMimic JSON, captured datagrams) into limb frames with time from 0.
+`load` turns every supported file (BVH, DeepMimic JSON, captured datagrams, a logged session) into limb frames with
+time from 0.
 `Loop` and `dancer.Dancer` share one interface, `frames(start, count)`, so a player need not know which it plays.
 """
 
@@ -20,6 +21,8 @@ from echelon_bridges.protocol import captures
 from echelon_bridges.protocol.mocopi_stream import MocopiStream
 from echelon_bridges.protocol.sniff import protocol_of
 from echelon_bridges.protocol.vmc import VmcStream
+from echelon_bridges.session.folder import is_session
+from echelon_engine.errors import UserError
 from echelon_engine.memory import SYNTHETIC
 
 Floats = NDArray[np.float64]
@@ -168,12 +171,32 @@ def _from_capture(path: Path) -> Clip:
     return Clip(path.stem, frames, rate, stream.offsets.copy(), tuple(notes))
 
 
+def _from_session(path: Path) -> Clip:
+    """Return the body that a session was played with; what else was heard (notes, settings, devices) is not in it."""
+    from echelon_bridges.session import motion as played
+    from echelon_bridges.session.reader import Session
+
+    try:
+        session = Session.open(path)
+    except UserError as error:
+        raise MotionFileError(path, f"{error.rule}; {error.remedy}") from None
+    heard = played.body(session)
+    if not len(heard):
+        raise MotionFileError(path, "nobody moves in this session; choose another one")
+    frames, rate_hz, notes = played.even(heard)
+    about = "the session's body plays as if live; `render` plays its sound byte for byte"
+    return Clip(session.name, frames, rate_hz, played.offsets(heard), (about, *session.notes, *notes))
+
+
 def load(path: str | Path) -> Clip:
     """Return a motion file as a clip: BVH, DeepMimic JSON or captured datagrams, told apart by suffix, else by content.
 
-    MotionFileError says file, line, value, rule and remedy for anything that cannot be played.
+    A session (its folder) gives the body that it was played with. MotionFileError says file, line, value, rule and
+    remedy for anything that cannot be played.
     """
     path = Path(path)
+    if is_session(path):
+        return _from_session(path)
     if path.is_dir():
         raise MotionFileError(path, "is a folder; name one motion file in it")
     suffix = path.suffix.lower()

@@ -1,0 +1,260 @@
+"""The file `frames` of a session: a header, then framed records, each whole or not there. Pure: bytes in, bytes out.
+
+    header   "ECHELON\\x1a" | version u32 | length u32 | JSON | crc32 of all before
+    record   kind u16 | length u32 | payload | crc32 of all before, little-endian
+
+The payload of a control record or note event is its record of `memory` as it is; of something the callback took, its
+epoch, frame and sample (i8 each) and the one field that is meant; of the other kinds, JSON. The header describes every
+record by the type and place of its fields, so a reader made for others refuses the file instead of misreading it.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelon_engine.memory import (
+    COMMAND,
+    CONTROL,
+    DEVICES,
+    EVENT,
+    INPUT,
+    LIMB_FRAME,
+    SETTINGS,
+    TOOK_COMMAND,
+    TOOK_DEVICES,
+    TOOK_MOTION,
+    TOOK_SETTINGS,
+)
+
+MAGIC = b"ECHELON\x1a"
+VERSION = 1
+TAKEN = {TOOK_MOTION: "motion", TOOK_SETTINGS: "settings", TOOK_DEVICES: "devices", TOOK_COMMAND: "command"}
+CONTROLS, EVENTS = 16, 17
+OPENED, MARK, GAP, CLOSED = 32, 33, 34, 35  # JSON
+
+START = struct.Struct("<8sII")
+HEAD = struct.Struct("<HI")
+CRC = struct.Struct("<I")
+AROUND = HEAD.size + CRC.size
+STAMP = 24  # bytes of epoch, frame and sample, which begin an INPUT
+MOST_BYTES = 1 << 20  # of one payload, or of the header
+
+RECORDS: dict[str, np.dtype[Any]] = {
+    "CONTROL": CONTROL,
+    "EVENT": EVENT,
+    "LIMB_FRAME": LIMB_FRAME,
+    "SETTINGS": SETTINGS,
+    "DEVICES": DEVICES,
+    "COMMAND": COMMAND,
+}
+
+
+def _fields(record: np.dtype[Any]) -> dict[str, tuple[np.dtype[Any], int]]:
+    """Return a record's fields: name to type and offset in bytes."""
+    return {name: (entry[0], entry[1]) for name, entry in (record.fields or {}).items()}
+
+
+_FIELD = {kind: _fields(INPUT)[name] for kind, name in TAKEN.items()}
+SIZES = {CONTROLS: CONTROL.itemsize, EVENTS: EVENT.itemsize} | {
+    kind: STAMP + type_.itemsize for kind, (type_, _) in _FIELD.items()
+}
+
+
+def layout() -> dict[str, Any]:
+    """Return, for the header, the bytes of each record and its fields as [type, shape, offset]."""
+    return {
+        name: {
+            "bytes": record.itemsize,
+            "fields": {
+                key: [type_.base.str, list(type_.shape), offset] for key, (type_, offset) in _fields(record).items()
+            },
+        }
+        for name, record in RECORDS.items()
+    }
+
+
+def pack_header(about: dict[str, Any]) -> bytes:
+    """Return the header of a file: what `about` says and the layout of the records, as JSON."""
+    text = json.dumps({**about, "records": layout()}, separators=(",", ":")).encode()
+    start = START.pack(MAGIC, VERSION, len(text)) + text
+    return start + CRC.pack(zlib.crc32(start))
+
+
+def pack(kind: int, payload: bytes) -> bytes:
+    """Return one framed record."""
+    data = HEAD.pack(kind, len(payload)) + payload
+    return data + CRC.pack(zlib.crc32(data))
+
+
+def pack_note(kind: int, fields: dict[str, Any]) -> bytes:
+    """Return a framed record of JSON: OPENED, MARK, GAP or CLOSED."""
+    return pack(kind, json.dumps(fields, separators=(",", ":")).encode())
+
+
+def pack_rows(kind: int, records: NDArray[Any]) -> list[bytes]:
+    """Return the framed records of memory.CONTROL or memory.EVENT (n,)."""
+    size = records.dtype.itemsize
+    raw = np.ascontiguousarray(records).tobytes()
+    return [pack(kind, raw[at : at + size]) for at in range(0, len(raw), size)]
+
+
+def pack_inputs(inputs: NDArray[Any]) -> list[bytes]:
+    """Return the framed records of memory.INPUT (n,), each with only the field that is meant."""
+    size = inputs.dtype.itemsize
+    raw = np.ascontiguousarray(inputs).tobytes()
+    packed = []
+    for at, kind in zip(range(0, len(raw), size), inputs["kind"].tolist(), strict=True):
+        if kind in _FIELD:
+            type_, offset = _FIELD[kind]
+            packed.append(pack(kind, raw[at : at + STAMP] + raw[at + offset : at + offset + type_.itemsize]))
+    return packed
+
+
+@dataclass(slots=True)
+class Scan:
+    """Where a file's whole records are. `stopped` says why reading ended before the file did; "" where it did not."""
+
+    header: dict[str, Any] = field(default_factory=dict)
+    begin: int = 0  # of the first record
+    end: int = 0  # of the last whole one
+    size: int = 0
+    stopped: str = ""
+    foreign: str = ""  # why nothing here can be read: another program's, or another version's
+    places: dict[int, list[int]] = field(default_factory=dict)  # of the payloads, by kind
+
+    @property
+    def lost_bytes(self) -> int:
+        """Bytes after the last whole record."""
+        return self.size - self.end
+
+    @property
+    def only_cut(self) -> bool:
+        """Whether what is lost is at most one record, which nobody finished writing."""
+        return not self.foreign and self.lost_bytes < AROUND + max(SIZES.values())
+
+
+def read_header(data: Any) -> Scan:
+    """Return header and place of the first record of a file's first bytes. Never raises."""
+    scan = Scan(size=len(data))
+    if len(data) < START.size:
+        scan.stopped = "it ends within its header"
+        if bytes(data[:8]) != MAGIC[: len(data)]:
+            scan.foreign = "is not the log of a session"
+        return scan
+    magic, version, length = START.unpack_from(data)
+    if magic != MAGIC:
+        scan.foreign = "is not the log of a session"
+    elif version != VERSION:
+        scan.foreign = f"is version {version} of the format, this program reads version {VERSION}"
+    elif length > MOST_BYTES:
+        scan.stopped = f"its header says {length} bytes"
+    elif len(data) < START.size + length + CRC.size:
+        scan.stopped = "it ends within its header"
+    else:
+        end = START.size + length
+        if CRC.unpack_from(data, end)[0] != zlib.crc32(data[:end]):
+            scan.stopped = "its header is damaged"
+            return scan
+        try:
+            header = json.loads(bytes(data[START.size : end]))
+        except (ValueError, RecursionError):
+            header = None
+        if not isinstance(header, dict):
+            scan.stopped = "its header is damaged"
+            return scan
+        scan.header, scan.begin, scan.end = header, end + CRC.size, end + CRC.size
+        scan.foreign = _difference(header.get("records"))
+    return scan
+
+
+def _difference(described: Any) -> str:
+    """Return in what a file's records differ from this version's, "" where they are the same."""
+    if not isinstance(described, dict):
+        return "does not describe its records"
+    for name, ours in layout().items():
+        theirs = described.get(name)
+        if theirs != ours:
+            bytes_ = theirs.get("bytes") if isinstance(theirs, dict) else "no"
+            return (
+                f"was written by another version: its {name} has {bytes_} bytes, here {ours['bytes']}, or other fields"
+            )
+    return ""
+
+
+def scan(data: Any) -> Scan:
+    """Find every whole record of a file's bytes (bytes or mmap) up to the first cut or damaged one. Never raises."""
+    found = read_header(data)
+    if found.stopped or found.foreign:
+        return found
+    at, size, places = found.begin, found.size, found.places
+    while at < size:
+        if at + HEAD.size > size:
+            found.stopped = "its last record is cut"
+            break
+        kind, length = HEAD.unpack_from(data, at)
+        if length > MOST_BYTES or SIZES.get(kind, length) != length:
+            found.stopped = f"the record at byte {at} is damaged (kind {kind}, {length} bytes)"
+            break
+        end = at + AROUND + length
+        if end > size:
+            found.stopped = "its last record is cut"
+            break
+        if zlib.crc32(data[at : end - CRC.size]) != CRC.unpack_from(data, end - CRC.size)[0]:
+            found.stopped = f"the record at byte {at} is damaged"
+            break
+        places.setdefault(kind, []).append(at + HEAD.size)
+        at = end
+    found.end = at
+    return found
+
+
+def gather(data: Any, places: Sequence[int], size: int) -> NDArray[np.uint8]:
+    """Return payloads of one size as uint8 (n, size)."""
+    joined = b"".join([data[at : at + size] for at in places])
+    return np.frombuffer(joined, np.uint8).reshape(len(places), size)
+
+
+def unpack_rows(data: Any, places: Sequence[int], record: np.dtype[Any]) -> NDArray[Any]:
+    """Return the records of memory.CONTROL or memory.EVENT at these places, in their order."""
+    return gather(data, places, record.itemsize).copy().view(record).reshape(len(places))
+
+
+def unpack_inputs(data: Any, places: dict[int, list[int]]) -> NDArray[Any]:
+    """Return everything the callback took as memory.INPUT (n,), in the order of the file."""
+    order = np.argsort(np.array([at for kind in TAKEN for at in places.get(kind, [])], np.int64))
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    inputs = np.zeros(len(order), INPUT)
+    raw = inputs.view(np.uint8).reshape(len(order), INPUT.itemsize)
+    done = 0
+    for kind, (type_, offset) in _FIELD.items():
+        here = places.get(kind, [])
+        rows = gather(data, here, SIZES[kind])
+        where = rank[done : done + len(here)]
+        raw[where, :STAMP] = rows[:, :STAMP]
+        raw[where, offset : offset + type_.itemsize] = rows[:, STAMP:]
+        inputs["kind"][where] = kind
+        done += len(here)
+    return inputs
+
+
+def unpack_notes(data: Any, places: Sequence[int]) -> list[dict[str, Any]]:
+    """Return JSON records; one that is none is left out."""
+    notes = []
+    for at in places:
+        length = HEAD.unpack_from(data, at - HEAD.size)[1]
+        try:
+            value = json.loads(bytes(data[at : at + length]))
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            notes.append(value)
+    return notes

@@ -1,0 +1,65 @@
+"""Reads a ring without giving its places back at once: what a killed process had in hand is there for the next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelon_engine import rings
+
+
+class Tap:
+    """The one consumer of an SPSC ring. `take` copies what is new; `release` gives places back when all is done with.
+
+    A ring holds 8 s and more of what is logged: until a record is in the file its place in the ring is kept, and
+    bridges that are killed and started again take it once more (`SessionLog` then leaves out what it has already).
+    """
+
+    def __init__(self, ring: Any) -> None:
+        self._ring, self._items = ring, ring["item"]
+        self._capacity = len(self._items)
+        self._next = int(ring["read"][0])
+        self._scratch = np.zeros(1, self._items.dtype)
+        self.taken = 0  # since this tap began
+        self._released = 0
+
+    def take(self) -> NDArray[Any]:
+        """Return what was pushed since the last call, oldest first: a copy (n,); n may be 0."""
+        # The producer publishes an item before its number: whoever sees the number finds the item.
+        written = int(self._ring["written"][0])
+        count = written - self._next
+        first = self._next % self._capacity
+        whole = self._items[first : first + count]
+        items = np.concatenate([whole, self._items[: count - len(whole)]]) if len(whole) < count else whole.copy()
+        self._next = written
+        self.taken += count
+        return items
+
+    def release(self, count: int) -> None:
+        """Give back the places of the first `count` items that were taken since this tap began."""
+        for _ in range(min(count, self.taken) - self._released):
+            rings.pop(self._scratch, self._ring)
+        self._released = max(self._released, min(count, self.taken))
+
+
+class Taps:
+    """The taps of control records, notes and what the callback took, in the order that a log needs.
+
+    Control records are taken before the inputs: all that the callback took until a control record is then in the same
+    turn or an earlier one, and a log that is cut anywhere plays up to its last control record.
+    """
+
+    def __init__(self, shared: Any) -> None:
+        self._taps = Tap(shared["records"]), Tap(shared["events"]), Tap(shared["inputs"])
+
+    def take(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Return what is new: memory.CONTROL (n,), memory.EVENT (m,), memory.INPUT (k,)."""
+        controls, events, inputs = self._taps
+        return controls.take(), events.take(), inputs.take()
+
+    def release(self, settled: tuple[int, int, int] | None = None) -> None:
+        """Give back as many places as `SessionLog.settled` says; None: all that was taken."""
+        for i, tap in enumerate(self._taps):
+            tap.release(tap.taken if settled is None else settled[i])
