@@ -6,21 +6,28 @@ import contextlib
 import selectors
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from echelon_bridges.child import begin, say
+from numpy.typing import NDArray
+
+from echelon_bridges.child import answer, begin, requests, say
 from echelon_bridges.hub import Hub
+from echelon_bridges.messages import limbs
+from echelon_bridges.outlets import Outlets
 from echelon_bridges.sensors import Sensor
 from echelon_engine.block import SharedBlock
 from echelon_engine.config import Config
-from echelon_engine.errors import UserError
+from echelon_engine.errors import UsageError, UserError
 
 if TYPE_CHECKING:
     from echelon_bridges.recorder import Recorder
 
 TICK_S = 0.01
+BUSY_TICK_S = 0.004  # where somebody waits for what the callback writes
+MESSAGES_A_TURN = 256
 REPORT_NS = 500_000_000
 SILENT_NS = 3_000_000_000
 
@@ -73,7 +80,7 @@ def start_recording(config: Config, shared: Any) -> Recorder | None:
 
 
 class Bridges:
-    """The loop: sensors at once, the player and the rings every 10 ms, a report twice a second."""
+    """The loop: sensors at once, the player and the rings every 10 ms (4 ms with outlets), a report twice a second."""
 
     def __init__(self, config: Config, block: SharedBlock) -> None:
         from echelon_bridges.player import Player
@@ -92,8 +99,12 @@ class Bridges:
         for warning in warnings:
             say("warning", text=warning)
         self._selector = selectors.DefaultSelector()
+        self.outlets = Outlets(config, self._shared, say)
         for sensor in self.sensors:
-            self._selector.register(sensor.port.socket, selectors.EVENT_READ, sensor)
+            self._selector.register(sensor.port.socket, selectors.EVENT_READ, partial(self._hear, sensor))
+        if (control := self.outlets.osc_in) is not None:
+            self._selector.register(control.socket, selectors.EVENT_READ, control.hear)
+        self._tick_s = BUSY_TICK_S if self.outlets.any else TICK_S
         self._recorder = start_recording(config, self._shared)
         self._recording_to = Path(config.output.record)
         self._start_ns = self._report_ns = time.monotonic_ns()
@@ -104,25 +115,68 @@ class Bridges:
             self.turn()
 
     def turn(self) -> None:
-        """Wait for datagrams, 10 ms at most, and do what is due."""
-        ready = self._selector.select(TICK_S)
+        """Wait for datagrams, a tick at most, and do what is due."""
+        ready = self._selector.select(self._tick_s)
         now_ns = time.monotonic_ns()
         for key, _ in ready:
-            self._hear(key.data, time.monotonic_ns())
+            key.data(time.monotonic_ns())
+        self._hear_messages()
         self._hear_phones(time.monotonic_ns())
         self._feed(now_ns)
-        self._rings.discard(self._shared["records"])
+        self.outlets.turn(time.monotonic_ns())
         self._watch_recording()
+        for request in requests():
+            self._answer(request)
         if now_ns - self._report_ns >= REPORT_NS:
             self._report_ns = now_ns
             self._report(now_ns)
 
     def _hear(self, sensor: Sensor, now_ns: int) -> None:
         for performer, frames in self.hub.read(sensor, now_ns):
-            self._take_over(sensor.name)
-            ring = self._shared["frames"][performer]
-            for i in range(len(frames)):
-                self._rings.push(ring, frames[i : i + 1])
+            self._play(performer, frames, sensor.name)
+
+    def _hear_messages(self) -> None:
+        """Take the motion that came in other ways than a port."""
+        inbox = self.outlets.inbox
+        for _ in range(min(len(inbox), MESSAGES_A_TURN)):
+            performer, device, data, arrival_ns = inbox.popleft()
+            if not limbs.is_frame(data):
+                heard = self.hub.inject(performer, device, data, arrival_ns)
+            else:
+                try:
+                    heard = self.hub.offer(performer, device, limbs.frame(data, arrival_ns), arrival_ns)
+                except UserError:
+                    self.outlets.refused += 1
+                    continue
+            for seat, frames in heard:
+                self._play(seat, frames, "a message")
+
+    def _play(self, performer: int, frames: NDArray[Any], who: str) -> None:
+        """Hand a performer's limb frames to the callback and to whoever gets bodies."""
+        self._take_over(who)
+        ring = self._shared["frames"][performer]
+        for i in range(len(frames)):
+            self._rings.push(ring, frames[i : i + 1])
+        self.outlets.body(performer, frames)
+
+    def _answer(self, request: dict[str, Any]) -> None:
+        """Do what the supervisor was asked for."""
+        try:
+            match request.get("command"):
+                case "assign":
+                    self.hub.assign(
+                        str(request.get("device", "")), int(request.get("performer", 0)), str(request.get("role", ""))
+                    )
+                case "recentre":
+                    performer = request.get("performer")
+                    self.hub.recentre(None if performer is None else int(performer))
+                case "watch":
+                    self.hub.watch(time.monotonic_ns())
+                case other:
+                    raise UsageError(f"command {str(other)[:40]!r}", "is not known", "see `echelon-engine --help`")
+            answer(request)
+        except (UserError, ValueError, TypeError) as error:
+            answer(request, error=str(error))
 
     def _hear_phones(self, now_ns: int) -> None:
         """Hand the newest of the phones to the callback, and say what the hub has to say."""
@@ -155,7 +209,7 @@ class Bridges:
         if focus != self._focus:
             self._focus = focus
             self._player.move_to(self._shared["frames"][focus], now_ns)
-        self._player.feed(now_ns)
+        self.outlets.body(focus, self._player.feed(now_ns))
         if self._player.ended and not self._told_end:
             self._told_end = True
             say("notice", text="the motion file has ended; loop it with --loop")
@@ -180,6 +234,8 @@ class Bridges:
 
     def _report(self, now_ns: int) -> None:
         say("sensors", sensors=self.hub.report(now_ns))
+        if found := self.outlets.report():
+            say("outlets", outlets=found)
         if self._recorder is not None:
             self._report_recording(self._recorder)
         newest_ns = max(self._start_ns, self.hub.last_heard_ns)
@@ -201,6 +257,8 @@ class Bridges:
             self._recorder.close()
             self._watch_recording()
             self._report_recording(self._recorder)
+        self.outlets.turn(time.monotonic_ns())
+        self.outlets.close()
         self._selector.close()
         self.hub.close()
 

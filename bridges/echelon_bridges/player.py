@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_engine import rings
-from echelon_engine.memory import BREAK
+from echelon_engine.memory import BREAK, LIMB_FRAME
 
+NOTHING = np.zeros(0, LIMB_FRAME)
 AHEAD_NS = 150_000_000  # a stall of the bridges up to this long is not heard
 NS = 1_000_000_000
 
@@ -49,15 +50,15 @@ class Player:
         self.ring = ring
         self.skip_to(now_ns)
 
-    def feed(self, now_ns: int) -> None:
-        """Push every frame due within `AHEAD_NS` of `now_ns`."""
+    def feed(self, now_ns: int) -> NDArray[Any]:
+        """Push every frame due within `AHEAD_NS` of `now_ns` and return them: LIMB_FRAME (n,), n may be 0."""
         until = int((now_ns + AHEAD_NS - self.start_ns) * self.source.rate_hz // NS)
         if self.ended or until <= self._next:
-            return
+            return NOTHING
         frames = self.source.frames(self._next, min(until - self._next, 512))
         if len(frames) == 0:
             self.ended = True
-            return
+            return NOTHING
         frames = np.ascontiguousarray(frames)
         frames["time_ns"] += self.start_ns
         frames["arrival_ns"] = np.maximum(frames["time_ns"], 0)
@@ -68,6 +69,7 @@ class Player:
             if rings.push(self.ring, frames[i : i + 1]):
                 self.sent += 1
         self._next += len(frames)
+        return frames
 
 
 class Once:

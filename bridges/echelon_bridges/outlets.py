@@ -1,0 +1,194 @@
+"""Everything that goes out and may ask something back: opened from the configuration, fed once a turn.
+
+    callback --records--> Outlets --offer--> session, OSC, MIDI, NATS, relay
+                             Desk <--notes, settings-- OSC, MIDI, NATS
+
+An outlet whose opening fails ends a start, with the reason; when bridges are restarted during a show, it is only left
+out, with a warning.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelon_bridges.desk import Desk
+from echelon_engine.config import Config
+from echelon_engine.errors import UserError
+
+if TYPE_CHECKING:
+    from echelon_bridges.midi.input import MidiIn
+    from echelon_bridges.osc.control import OscControl
+    from echelon_bridges.session.log import SessionLog
+
+INBOX = 4096  # payloads of motion that wait for a turn
+Say = Callable[..., None]
+
+
+class Outlet(Protocol):
+    """Takes what the engine does; called from one thread, never blocks or raises."""
+
+    name: str
+
+    def offer(self, controls: NDArray[Any], events: NDArray[Any], now_ns: int) -> None:
+        """Take new memory.CONTROL (n,) and memory.EVENT (m,); n or m may be 0. Copy what is kept."""
+
+    def body(self, performer: int, frames: NDArray[Any]) -> None:
+        """Take new memory.LIMB_FRAME (n,) of a performer."""
+
+    def report(self) -> dict[str, Any]:
+        """Return counts for `status`."""
+
+    def close(self) -> None:
+        """End, within 2 s."""
+
+
+class Motion(NamedTuple):
+    """A payload of motion that came over a network of messages."""
+
+    performer: int
+    device: str
+    data: bytes
+    arrival_ns: int
+
+
+class Outlets:
+    """All of them. `say(event, text=..)` tells people; `inbox` holds motion that came in."""
+
+    def __init__(self, config: Config, shared: Any, say: Say) -> None:
+        from echelon_bridges.session.tap import Taps
+
+        self.desk = Desk(config.engine.name, shared, lambda text: say("warning", text=text))
+        self.inbox: deque[Motion] = deque(maxlen=INBOX)
+        self._shared, self._say = shared, say
+        self._restarted = int(shared["header"]["epoch"]) > 1
+        self._taps = Taps(shared)
+        self._outlets: list[Outlet] = []
+        self._told: set[str] = set()
+        self.refused = 0  # messages that were no limb frame
+        self._log: SessionLog | None = None
+        self._midi_in: MidiIn | None = None
+        self.osc_in: OscControl | None = None
+        try:
+            self._open(config)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, config: Config) -> None:
+        def told(text: str) -> None:
+            self._say("warning", text=text)
+
+        if config.session.log:
+            with self._optional():
+                from echelon_bridges.session.log import SessionLog
+
+                self._log = SessionLog.open(config, self._shared)
+                self._say("notice", text=f"the session is kept in {self._log.path}")
+        if config.osc.port:
+            with self._optional():
+                from echelon_bridges.osc.control import OscControl
+
+                self.osc_in = OscControl(config, self.desk)
+        if config.midi.input:
+            with self._optional():
+                from echelon_bridges.midi.input import MidiIn
+
+                self._midi_in = MidiIn(config, self.desk, told)
+        if config.sensors.relay:
+            with self._optional():
+                from echelon_bridges.relay import Relay
+
+                self._outlets.append(Relay(config.sensors.relay, told))
+        if config.osc.targets:
+            with self._optional():
+                from echelon_bridges.osc.out import OscOut
+
+                self._outlets.append(OscOut(config, told))
+        if config.midi.output:
+            with self._optional():
+                from echelon_bridges.midi.out import MidiOut
+
+                self._outlets.append(MidiOut(config, told))
+        if config.nats.url:
+            with self._optional():
+                from echelon_bridges.nats_link import connection
+                from echelon_bridges.nats_link.outlet import NatsOutlet
+
+                connection.check(config)
+                self._outlets.append(NatsOutlet(config, self.desk, self._receive, self._say))
+        self._wants_bodies = bool(
+            config.sensors.relay or (config.nats.url and config.nats.body) or (config.osc.targets and config.osc.body)
+        )
+
+    @contextlib.contextmanager
+    def _optional(self) -> Iterator[None]:
+        """Let a show that goes on do without what cannot be opened; a start fails."""
+        try:
+            yield
+        except UserError as error:
+            if not self._restarted:
+                raise
+            self._say("warning", text=f"{error}; going on without it")
+
+    def _receive(self, performer: int, device: str, data: bytes, arrival_ns: int) -> None:
+        """Take a payload, in whatever thread it came."""
+        self.inbox.append(Motion(performer, device, data, arrival_ns))
+
+    @property
+    def any(self) -> bool:
+        """Whether anything at all goes out or comes in."""
+        return bool(self._outlets or self._log or self.osc_in or self._midi_in)
+
+    def turn(self, now_ns: int) -> None:
+        """Hand on what the callback has written since the last turn."""
+        controls, events, inputs = self._taps.take()
+        if self._log is not None:
+            self._log.inputs(inputs)
+            self._log.offer(controls, events, now_ns)
+            self._log.gaps(self._shared["counters"])
+        for outlet in self._outlets:
+            outlet.offer(controls, events, now_ns)
+        if len(controls):
+            position = controls["position"][-1]
+            if self._midi_in is not None:
+                self._midi_in.lanes(position)
+            if self.osc_in is not None:
+                self.osc_in.moves.lanes(position)
+        self._taps.release(None if self._log is None else self._log.settled)
+
+    def body(self, performer: int, frames: NDArray[np.void]) -> None:
+        """Hand on the limb frames of a performer, memory.LIMB_FRAME (n,), to whom they may go."""
+        if self._wants_bodies:
+            for outlet in self._outlets:
+                outlet.body(performer, frames)
+
+    def report(self) -> dict[str, Any]:
+        """Return what each has counted, and say once what failed."""
+        everyone = [*self._outlets, self._log, self.osc_in, self._midi_in]
+        found = {each.name: each.report() for each in everyone if each is not None}
+        for name, counts in found.items():
+            if (reason := str(counts.get("error", ""))) and f"{name}{reason}" not in self._told:
+                self._told.add(f"{name}{reason}")
+                self._say("warning", text=reason)
+        if self.any:
+            desk = self.desk
+            found["desk"] = {"refused": desk.refusals + self.refused, "dropped_notes": desk.dropped_notes}
+        return found
+
+    def close(self) -> None:
+        """End all of them, side by side."""
+        import threading
+
+        everyone = [*self._outlets, self._log, self.osc_in, self._midi_in]
+        threads = [threading.Thread(target=each.close, daemon=True) for each in everyone if each is not None]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(2.5)
+        self.desk.close()
