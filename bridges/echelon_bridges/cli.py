@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "status": "what a running engine counts: blocks, underruns, load, sensors, processes",
     "set": "change a live setting of a running engine: echelon-engine set KEY VALUE",
     "devices": "list the audio devices",
+    "midi": "list MIDI ports, show what comes in, learn which controller moves which setting",
     "doctor": "check audio, priority, ports, models and caches, and say what to do",
     "config": "print the effective configuration as TOML",
     "inspect": "show the format, shapes and certificate of a weights file",
