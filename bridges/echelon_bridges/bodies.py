@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from echelon_bridges.fusion.jitter import Jitter
+from echelon_bridges.fusion.rate import Rate
+from echelon_bridges.motion.trackers import TrackerBody
 from echelon_bridges.protocol.mocopi_stream import MocopiStream
+from echelon_bridges.protocol.reading import Reading
 from echelon_bridges.protocol.senderclock import SenderClock
 from echelon_bridges.protocol.vmc import VmcStream
 
@@ -16,17 +20,22 @@ Frames = NDArray[Any]  # of LIMB_FRAME
 COUNTED = ("lost", "refused", "refused_bones", "undecodable")
 
 
-class Stream(Protocol):
-    """What turns datagrams into limb frames."""
+class Trackers:
+    """The stream of a body made of trackers; `take` gets readings instead of datagrams."""
 
-    counts: Any
-    clock: SenderClock
+    timed = False
 
-    def feed(self, data: bytes, arrival_ns: int) -> Frames | None:
-        """Take one datagram; return the frames it completed."""
+    def __init__(self) -> None:
+        self.counts: Any = None
+        self.clock = SenderClock()
+        self.body = TrackerBody()
+
+    def take(self, readings: list[Reading], arrival_ns: int) -> Frames | None:
+        """Return the frames that the readings of one datagram completed."""
+        return self.body.feed(readings, arrival_ns)
 
 
-STREAMS: dict[str, type[MocopiStream] | type[VmcStream]] = {"mocopi": MocopiStream, "vmc": VmcStream}
+STREAMS: dict[str, Callable[[], Any]] = {"mocopi": MocopiStream, "vmc": VmcStream, "trackers": Trackers}
 
 
 class Body:
@@ -39,18 +48,17 @@ class Body:
         self.jitter = Jitter()
         self.frames = 0
         self.last_ns = 0
-        self.loudest_mps = 0.0  # of the hands, since last reported
         self._newest: Any = None
-        self._reported = (0, 0)
+        self._rate = Rate()
 
     def take(self, frames: Frames, delay_ns: int) -> None:
         """Count frames that came."""
         self.frames += len(frames)
         arrival_ns = self.last_ns = int(frames["arrival_ns"][-1])
-        if getattr(self.stream, "timed", True):
+        if self.stream.timed:
             self.jitter.timed(int(frames["time_ns"][-1]), arrival_ns, delay_ns)
         else:
-            self.jitter.untimed(arrival_ns, delay_ns)
+            self.jitter.untimed(arrival_ns)
         self._newest = frames[-1:]
 
     def count(self, name: str) -> int:
@@ -58,9 +66,7 @@ class Body:
         return int(getattr(self.stream.counts, name, 0))
 
     def report(self, now_ns: int) -> dict[str, Any]:
-        """Return its figures; the rate is that since the last report."""
-        before, before_ns = self._reported
-        self._reported = (self.frames, now_ns)
+        """Return its figures, and where it stands."""
         lost = self.count("lost")
         newest = self._newest
         return {
@@ -68,7 +74,7 @@ class Body:
             "app": self.kind,
             "kind": "body",
             "role": "body",
-            "rate_hz": rate_hz(self.frames - before, now_ns - before_ns if before_ns else 0),
+            "rate_hz": self._rate.hz(self.frames, now_ns),
             "frames": self.frames,
             "lost": lost,
             "loss": round(lost / max(self.frames + lost, 1), 4),
@@ -85,11 +91,6 @@ class Body:
         }
 
 
-def rate_hz(count: int, span_ns: int) -> float:
-    """Return events a second, 0 over no time."""
-    return round(count * 1e9 / span_ns, 1) if span_ns > 0 else 0.0
-
-
 def rounded(ppm: float | None) -> float | None:
     """Return a drift to a tenth of a millionth."""
     return None if ppm is None else round(ppm, 1)
@@ -97,6 +98,8 @@ def rounded(ppm: float | None) -> float | None:
 
 class Restamped:
     """The stream of limb frames that come ready-made, over NATS: brought onto the engine's clock."""
+
+    timed = True
 
     def __init__(self) -> None:
         self.counts: Any = None

@@ -20,7 +20,7 @@ from echelon_bridges.outlets import Outlets
 from echelon_bridges.sensors import Sensor
 from echelon_engine.block import SharedBlock
 from echelon_engine.config import Config
-from echelon_engine.errors import UsageError, UserError
+from echelon_engine.errors import UserError
 
 if TYPE_CHECKING:
     from echelon_bridges.recorder import Recorder
@@ -162,20 +162,8 @@ class Bridges:
     def _answer(self, request: dict[str, Any]) -> None:
         """Do what the supervisor was asked for."""
         try:
-            match request.get("command"):
-                case "assign":
-                    self.hub.assign(
-                        str(request.get("device", "")), int(request.get("performer", 0)), str(request.get("role", ""))
-                    )
-                case "recentre":
-                    performer = request.get("performer")
-                    self.hub.recentre(None if performer is None else int(performer))
-                case "watch":
-                    self.hub.watch(time.monotonic_ns())
-                case other:
-                    raise UsageError(f"command {str(other)[:40]!r}", "is not known", "see `echelon-engine --help`")
-            answer(request)
-        except (UserError, ValueError, TypeError) as error:
+            answer(request, **self.hub.answer(request, time.monotonic_ns()))
+        except UserError as error:
             answer(request, error=str(error))
 
     def _hear_phones(self, now_ns: int) -> None:

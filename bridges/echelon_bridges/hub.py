@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from echelon_bridges.bodies import Body, Frames, Restamped, rate_hz, rounded
+from echelon_bridges.bodies import Body, Frames, Restamped, Trackers, rounded
 from echelon_bridges.fusion.centre import Centre
 from echelon_bridges.fusion.device import LOST_NS, Device
+from echelon_bridges.fusion.rate import Rate
 from echelon_bridges.fusion.roles import BODY, NONE, SLOTS, Place, Roles, parse_place, parse_roles
 from echelon_bridges.fusion.seats import Seats
-from echelon_bridges.fusion.vectors import length
 from echelon_bridges.protocol import adapters
 from echelon_bridges.protocol.reading import Reading
 from echelon_bridges.protocol.refusal import Refusal
@@ -34,7 +34,6 @@ DEVICES_AT_MOST = 64
 FORGOTTEN_NS = 60_000_000_000  # a phone silent for so long is no longer listed
 FREED_NS = 10_000_000_000  # its default role may go to another after so long
 AGAIN_NS = 100_000_000  # latents of phones that fall silent are looked at so often
-WATCHED_NS = 3_000_000_000
 
 DeviceKey = tuple[str, str, str, int]
 
@@ -49,7 +48,6 @@ class Hub:
         self.delay_ns = round(config.motion.delay_ms * 1e6)
         self.devices: dict[DeviceKey, Device] = {}
         self._heard: set[int] = set()
-        self.watched_until_ns = 0  # somebody looks: report ten times a second
         self._seats = Seats(self.performers)
         self._before: list[Body | None] = [None] * self.performers  # body whose frame each performer got last
         self._centres = [Centre() for _ in range(self.performers)]
@@ -60,7 +58,7 @@ class Hub:
         self._changed = False
         self._focus = -1
         self._published_ns = 0
-        self._counts: dict[str, tuple[int, int]] = {}  # of a device, when last reported
+        self._rates: dict[str, Rate] = {}  # of devices, by name
 
     @classmethod
     def open(cls, config: Config) -> tuple[Hub, list[str]]:
@@ -130,8 +128,14 @@ class Hub:
                 if decoded.unknown:
                     sensor.foreign()
                 return
-            self._take(sensor, decoded.readings, host, number, arrival_ns, now_ns)
-            return
+            readings = decoded.readings
+            if readings[0].part:  # trackers of a body never come together with a phone's own sensors
+                body = sensor.body("trackers", host, number, self._seats.player)
+                frames = body.stream.take(readings, arrival_ns)
+                sensor.last_heard_ns = now_ns
+            else:
+                self._take(sensor, readings, host, number, arrival_ns, now_ns)
+                return
         if frames is not None and len(frames):
             yield from self._play(sensor, body, frames, now_ns)
 
@@ -238,7 +242,7 @@ class Hub:
 
     def _forget(self, key: DeviceKey) -> None:
         gone = self.devices.pop(key)
-        self._counts.pop(gone.name, None)
+        self._rates.pop(gone.name, None)
         self.roles.forget(gone.name)
         self._settle()
 
@@ -294,18 +298,38 @@ class Hub:
     def recentre(self, performer: int | None = None) -> None:
         """Take where a performer (all of them) stands and faces now for the stage's centre and front.
 
-        Of phones, the way they are worn now is upright.
+        Of phones, the way they are worn now is upright; trackers are told apart anew, by how the performer stands.
         """
         for at in range(self.performers) if performer is None else (performer,):
             if 0 <= at < self.performers:
                 self._centres[at].wanted = True
+                player = self._seats.player[at]
+                if isinstance(player, Body) and isinstance(player.stream, Trackers):
+                    player.stream.body.calibrate()
                 for (owner, _), device in self._slots.items():
                     if owner == at:
                         device.recentre()
 
-    def watch(self, now_ns: int) -> None:
-        """Report more often for the next three seconds."""
-        self.watched_until_ns = now_ns + WATCHED_NS
+    def answer(self, request: dict[str, Any], now_ns: int) -> dict[str, Any]:
+        """Do what a request asks, `{"command": "sensors" | "assign" | "recentre", ..}`; raises `UserError`."""
+        match request.get("command"):
+            case "sensors":
+                return {"ports": self.report(now_ns), "devices": self.report_devices(now_ns)}
+            case "assign":
+                where = str(request.get("role", ""))
+                performer, role = parse_place(where if "." in where else f"{request.get('performer', 0)}.{where}")
+                device = str(request.get("device", ""))
+                self.assign(device, performer, role)
+                return {"device": device, "performer": performer, "role": role}
+            case "recentre":
+                asked = request.get("performer")
+                if asked is not None and (not isinstance(asked, int) or not 0 <= asked < self.performers):
+                    raise UsageError(
+                        f"performer {asked}", f"is none of 0 to {self.performers - 1}", "leave it out: all"
+                    )
+                self.recentre(asked)
+                return {}
+        raise UsageError(str(request.get("command"))[:40], "is nothing that sensors know", "sensors, assign, recentre")
 
     def take_heard(self) -> set[int]:
         """Return the performers that bodies and phones have moved since this was last asked."""
@@ -345,17 +369,15 @@ class Hub:
 
     def _row(self, device: Device, now_ns: int) -> dict[str, Any]:
         place = self.roles.of(device.name, device.host)
-        before, before_ns = self._counts.get(device.name, (0, 0))
-        self._counts[device.name] = (device.frames, now_ns)
-        clock, peak_mps2, peak_mps = device.clock, device.peak_mps2, device.peak_mps
-        device.peak_mps2 = device.peak_mps = 0.0
+        rate = self._rates.setdefault(device.name, Rate())
+        clock = device.clock
         return {
             "name": device.name,
             "app": device.app,
             "kind": "phone",
             "performer": place[0] if place else device.performer,
             "role": place[1] if place else NONE,
-            "rate_hz": rate_hz(device.frames - before, now_ns - before_ns if before_ns else 0),
+            "rate_hz": rate.hz(device.frames, now_ns),
             "frames": device.frames,
             "lost": clock.lost,
             "loss": round(clock.lost / max(device.frames + clock.lost, 1), 4),
@@ -365,9 +387,8 @@ class Hub:
             "late": device.jitter.late,
             "drift_ppm": rounded(clock.drift_ppm),
             "silent_s": round(max(now_ns - device.arrival_ns, 0) * 1e-9, 1),
-            "mps2": round(peak_mps2, 2),
-            "mps": round(peak_mps, 2),
-            "now_mps2": round(length(device.acceleration), 2),
+            "mps2": round(device.peak_mps2, 2),
+            "mps": round(device.peak_mps, 2),
             "down": [round(each, 2) for each in device.down()],
         }
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from echelon_bridges.bodies import COUNTED, STREAMS, Body, rate_hz
+from echelon_bridges.bodies import COUNTED, STREAMS, Body
 from echelon_bridges.fusion.places import Places
+from echelon_bridges.fusion.rate import Rate
 from echelon_bridges.protocol.refusal import FOREIGN, Refusal
 from echelon_bridges.udp import Budget, Datagram, PortCounts, bind
 from echelon_engine.config import SENSOR_KINDS, Config
@@ -88,7 +89,7 @@ class Sensor:
         self.last_heard_ns = 0
         self._foreign = 0
         self._past: dict[str, int] = dict.fromkeys(COUNTED, 0)  # of bodies that are gone, and what no body counts
-        self._reported = (0, 0)
+        self._rate = Rate()
 
     def body(self, kind: str, host: str, number: int, seated: Any) -> Body:
         """Return the body of a sender; one too many takes the place of the oldest that has no seat."""
@@ -128,17 +129,15 @@ class Sensor:
         return self._foreign + self._count("undecodable")
 
     def report(self, now_ns: int) -> dict[str, Any]:
-        """Return the statistics of this port; `rate_hz` counts frames and readings since the last report."""
+        """Return the statistics of this port; `rate_hz` counts frames and readings of a second or more."""
         heard = self.frames + self.readings
-        before, before_ns = self._reported
-        self._reported = (heard, now_ns)
         port, dropped = self.port.counts, self.port.dropped
         return {
             "name": self.name,
             "performer": self.performer,
             "address": self.port.address[0],
             "port": self.port.address[1],
-            "rate_hz": rate_hz(heard - before, now_ns - before_ns if before_ns else 0),
+            "rate_hz": self._rate.hz(heard, now_ns),
             "datagrams": port.datagrams,
             "frames": self.frames,
             "readings": self.readings,

@@ -267,12 +267,12 @@ class Supervisor:
             case "stop":
                 self.stop()
                 return {}
-            case "assign" | "recentre" | "watch":
+            case "sensors" | "assign" | "recentre":
                 said = await self._bridges().ask(request)
                 if request["command"] == "assign":
                     self._assigned[str(request.get("device"))] = request
                 return said
-        known = ("status", "set", "get", "stop", "assign", "recentre", "watch")
+        known = ("status", "set", "get", "stop", "sensors", "assign", "recentre")
         wrong = str(request.get("command"))[:40]
         raise UsageError(f"command {wrong!r}", "is not known", nearest(wrong, known) or f"one of {', '.join(known)}")
 

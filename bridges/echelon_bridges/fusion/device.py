@@ -15,6 +15,7 @@ LEAK_S = 0.4  # of the velocity, as the engine's own
 BIAS_S = 2.0  # what a phone reads for longer is a tilt or a bias, no movement
 REST_MPS2, REST_RADPS, REST_S = 0.25, 0.12, 0.2  # a phone this quiet for so long does not move
 STOP_S = 0.05  # time constant with which its velocity then ends
+SHOWN_S = 0.2
 LARGEST_MPS2, LARGEST_MPS = 160.0, 20.0
 STEPPING = ("acceleration", "user_acceleration")
 FRESH_NS = 1_000_000_000  # of a quantity: older ones are forgotten
@@ -39,7 +40,7 @@ class Device:
         self.jitter = Jitter()
         self.acceleration: Vector = ZERO
         self.velocity: Vector = ZERO
-        self.peak_mps2 = self.peak_mps = 0.0  # since they were last asked for
+        self.peak_mps2 = self.peak_mps = 0.0  # of the last moments, for those who look
         self._rest = RestTest()
         self._splitter = Splitter()
         self._gravity: Vector | None = None
@@ -125,7 +126,7 @@ class Device:
             return
         self.time_ns, dt = step
         if reading.time_s is None:
-            self.jitter.untimed(arrival_ns, delay_ns)
+            self.jitter.untimed(arrival_ns)
         else:
             self.jitter.timed(self.time_ns, arrival_ns, delay_ns)
         self.frames += 1
@@ -171,7 +172,8 @@ class Device:
                 velocity[0] * LARGEST_MPS / speed, velocity[1] * LARGEST_MPS / speed, velocity[2] * LARGEST_MPS / speed,
             )  # fmt: skip
         self.velocity = velocity
-        self.peak_mps2, self.peak_mps = max(self.peak_mps2, length(a)), max(self.peak_mps, speed)
+        fade = math.exp(-dt / SHOWN_S)
+        self.peak_mps2, self.peak_mps = max(self.peak_mps2 * fade, length(a)), max(self.peak_mps * fade, speed)
 
     def down(self) -> Vector:
         """Return the direction of gravity in the phone's axes, length 1; zeros where nothing tells it."""

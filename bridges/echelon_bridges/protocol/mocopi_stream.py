@@ -43,6 +43,8 @@ class Counts:
 class MocopiStream:
     """Turns one performer's datagrams into limb frames."""
 
+    timed = True
+
     def __init__(self) -> None:
         self.counts = Counts()
         self.refusal: Refusal | None = None  # the newest

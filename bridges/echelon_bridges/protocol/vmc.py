@@ -94,6 +94,11 @@ class VmcStream:
         return len(self._lengths) == 2
 
     @property
+    def timed(self) -> bool:
+        """Whether this sender says when its frames were made."""
+        return self._has_time
+
+    @property
     def offsets(self) -> Floats:
         """Bone offsets in use (27, 3), metres."""
         return self._body.offsets

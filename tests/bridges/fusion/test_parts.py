@@ -84,10 +84,13 @@ def test_jitter_of_stamped_frames_is_their_lateness() -> None:
 def test_jitter_of_unstamped_frames_is_told_against_an_even_schedule() -> None:
     """Even frames have none; of frames held back by 0 to 30 ms the p99 is about that."""
     rng = np.random.default_rng(3)
+    arrival_ns = 0
     even, uneven = Jitter(), Jitter()
     for n in range(600):
-        even.untimed(SECOND + n * 16_666_667, 40 * MS)
-        uneven.untimed(SECOND + n * 16_666_667 + round(rng.uniform(0, 30) * MS), 40 * MS)
+        due_ns = SECOND + n * 16_666_667
+        arrival_ns = max(arrival_ns, due_ns + round(rng.uniform(0, 30) * MS))
+        even.untimed(due_ns)
+        uneven.untimed(arrival_ns)
     calm, wild = even.percentiles_ms(), uneven.percentiles_ms()
     assert calm is not None
     assert wild is not None
