@@ -6,6 +6,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from echelon_bridges.commands import _options
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from echelon_engine.config import Config
 
 DOINGS = ("list", "monitor", "learn", "forget")
-POLL_S = 0.005
+POLL_S = 0.05
 SETTLE_S = 0.7  # after a controller began to move, until it is clear of which kind it is
 MOVES = 2  # of a controller that is meant; one may be a device that greets
 
@@ -89,42 +90,47 @@ def _list(_: Namespace, config: Config) -> int:
 
 
 @contextmanager
-def _input(arguments: Namespace, config: Config) -> Iterator[Any]:
-    """Yield the open input port: the one named, the one configured, or the only one there is."""
+def _input(arguments: Namespace, config: Config) -> Iterator[SimpleQueue[bytes]]:
+    """Yield what comes in at the port named, the one configured, or the only one there is."""
     from echelon_bridges.midi import ports
+    from echelon_bridges.midi.link import Link
     from echelon_engine.errors import UsageError
 
-    with ports.quiet():
-        made = ports.clients("in", "echelon-midi")
-        wanted = arguments.port or config.midi.input
+    with ports.quiet(), ExitStack() as stack:
+        made = ports.clients("in", "echelon-list")
+        for client in made.values():
+            stack.callback(client.delete)
         found = ports.listing("in", made)
-        if not wanted:
-            if len(found) != 1:
-                names = ", ".join(port.name for port in found) or "none; plug one in, or use virtual"
-                raise UsageError("midi", "which input port?", f"--port NAME; there are: {names}")
-            wanted = found[0].name
-        client, name = ports.open_port("in", wanted, made)
-        client.ignore_types(sysex=True, timing=False, active_sense=True)
-    print(f"hearing {'our own port echelon-midi:in' if name == ports.VIRTUAL else name}; Ctrl-C ends", flush=True)
+    wanted = arguments.port or config.midi.input
+    if not wanted and len(found) == 1:
+        wanted = found[0].name
+    if not wanted:
+        names = ", ".join(port.name for port in found) or "none; plug one in, or use virtual"
+        raise UsageError("midi", "which input port?", f"--port NAME; there are: {names}")
+    if wanted.partition(":")[0] != ports.VIRTUAL and ports.choose(wanted, found) is None:
+        raise ports.problem(wanted, found, "in")
+    came: SimpleQueue[bytes] = SimpleQueue()
+    link = Link(
+        "in", wanted, "echelon-midi", lambda text: print(text, flush=True), heard=lambda message, _: came.put(message)
+    )
     try:
-        yield client
+        yield came
     finally:
-        for each in made.values():
-            each.delete()
+        link.close()
 
 
-def _events(client: Any, until: Callable[[], bool]) -> Iterator[Any]:
+def _events(came: SimpleQueue[bytes], until: Callable[[], bool]) -> Iterator[Any]:
     """Yield what comes in, and None in between."""
     from echelon_bridges.midi.messages import Reader
 
     reader = Reader()
     while not until():
-        found = client.get_message()
-        if found is None:
+        try:
+            message = came.get(timeout=POLL_S)
+        except Empty:
             yield None
-            time.sleep(POLL_S)
         else:
-            yield from reader.read(found[0])
+            yield from reader.read(message)
 
 
 def _monitor(arguments: Namespace, config: Config) -> int:
@@ -135,8 +141,8 @@ def _monitor(arguments: Namespace, config: Config) -> int:
     rows = table.read(table.path_of(config))
     ends = time.monotonic() + (arguments.seconds or float("inf"))
     ticks = 0
-    with _input(arguments, config) as client:
-        for event in _events(client, lambda: time.monotonic() > ends):
+    with _input(arguments, config) as came:
+        for event in _events(came, lambda: time.monotonic() > ends):
             match event:
                 case Note(channel, key, velocity):
                     print(
@@ -170,10 +176,10 @@ def _learn(arguments: Namespace, config: Config) -> int:
     else:
         source = _of_engine(arguments, key, seconds) if not arguments.port else ""
         if not source:
-            with _input(arguments, config) as client:
+            with _input(arguments, config) as came:
                 print(f"move the controller that is to move {key}", flush=True)
                 ends = time.monotonic() + seconds
-                source = heard(_events(client, lambda: time.monotonic() > ends), key)
+                source = heard(_events(came, lambda: time.monotonic() > ends), key)
     if not source:
         raise UserError("midi learn", f"no controller moved within {seconds:g} s", "see what comes with `midi monitor`")
     mode = {"mode": arguments.mode} if arguments.mode else {}
@@ -215,7 +221,9 @@ def _of_engine(arguments: Namespace, key: str, seconds: float) -> str:
 def most_telling(sources: list[str]) -> str:
     """Return the source that says most of one gesture: 14 bits rather than the 7 of its halves; controllers first."""
     order = ("nrpn", "cc14", "osc", "cc", "bend", "pressure", "note")
-    return min(sources, key=lambda source: order.index(source.split(" ")[0]), default="")
+    # A knob that is numbered from 32 to 63 is the fine half of another only where that one moved, too.
+    told = [each for each in sources if not each.startswith("cc14 ") or each.replace("cc14", "cc") in sources]
+    return min(told, key=lambda source: order.index(source.split(" ")[0]), default="")
 
 
 def heard(events: Iterator[Any], key: str) -> str:
