@@ -1,0 +1,1 @@
+"""Messages over NATS: an outlet with a thread of its own; nothing that a server does reaches who feeds it."""

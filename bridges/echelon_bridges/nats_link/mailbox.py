@@ -1,0 +1,109 @@
+"""What the bridges leave for the link: bounded, never waited for; one side writes, the link's thread reads.
+
+Only operations that Python makes whole by themselves are used (a deque's append and popleft, an assignment), so no
+lock can hold the bridges up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelon_bridges.messages.bars import BarTracker
+from echelon_bridges.messages.table import Bar
+from echelon_engine.memory import ALL_OFF, CONTROL_RATE_HZ, NOTE_OFF, NOTE_ON
+
+NEWEST = 4  # continuous messages that may wait: a block of the callback may bring some at once
+WAITING_EVENTS = 1024
+OUTBOX_BARS = 2048  # over an hour at 120 bpm
+SOUNDING_NOTES = 256
+GRACE_NS = round(0.5e9 / CONTROL_RATE_HZ)
+
+
+class Numbered(NamedTuple):
+    """One record that was due, and the number of its message."""
+
+    sequence: int
+    record: Any
+
+
+@dataclass(slots=True)
+class Continuous:
+    """The newest records of a continuous subject, thinned to its rate; counts what was due."""
+
+    period_ns: int
+    due: int = 0
+    waiting: deque[Numbered] = field(default_factory=lambda: deque(maxlen=NEWEST))
+    _next_ns: int = -(1 << 62)
+
+    def offer(self, record: Any, time_ns: int) -> None:
+        """Take a copy of a record if one is due at `time_ns` (of the record itself)."""
+        # Half a control period of grace: a rate of 60 takes all of 60 records a second, whatever they are rounded to.
+        if self._next_ns - GRACE_NS > time_ns > self._next_ns - 4 * self.period_ns:
+            return
+        on_grid = abs(time_ns - self._next_ns) <= self.period_ns
+        self._next_ns = (self._next_ns if on_grid else time_ns) + self.period_ns
+        self.due += 1
+        self.waiting.append(Numbered(self.due, record.copy()))
+
+
+class Mailbox:
+    """Control records thinned to `rate_hz`, notes in order, bars in order, the newest body of each performer."""
+
+    def __init__(self, engine: str, session: str, rate_hz: float) -> None:
+        self._period_ns = round(1e9 / rate_hz)
+        self._bars = BarTracker(engine, session)
+        self.controls = Continuous(self._period_ns)
+        self.bodies: dict[int, Continuous] = {}
+        self.events: deque[Any] = deque()
+        self.events_lost = 0
+        self.outbox: deque[Bar] = deque()
+        self.bars_lost = 0
+        self.newest: Any = None  # memory.CONTROL
+        self.newest_bar: Bar | None = None
+        self.sounding: dict[int, Any] = {}  # key -> memory.EVENT that began it
+
+    def offer(self, controls: NDArray[Any], events: NDArray[Any], now_ns: int, wall_s: float) -> None:
+        """Take what the callback emitted: memory.CONTROL (n,) and memory.EVENT (m,)."""
+        for record in controls:
+            self.controls.offer(record, int(record["time_ns"]))
+        if len(controls):
+            self.newest = controls[-1].copy()
+        for event in events:
+            self._note(event.copy())
+        for bar in self._bars.feed(controls, events, now_ns, wall_s):
+            self.newest_bar = bar
+            if len(self.outbox) < OUTBOX_BARS:
+                self.outbox.append(bar)
+            else:
+                self.bars_lost += 1  # the newest: order is kept, and what is in flight stays
+
+    def _note(self, event: Any) -> None:
+        if len(self.events) < WAITING_EVENTS:
+            self.events.append(event)
+        else:
+            self.events_lost += 1
+        kind, key = int(event["kind"]), int(event["key"])
+        if kind == NOTE_ON and len(self.sounding) < SOUNDING_NOTES:
+            self.sounding[key] = event
+        elif kind == NOTE_OFF:
+            self.sounding.pop(key, None)
+        elif kind == ALL_OFF:
+            self.sounding = {}
+
+    def body(self, performer: int, frames: NDArray[Any]) -> None:
+        """Take limb frames, memory.LIMB_FRAME (n,), of one performer."""
+        subject = self.bodies.get(performer)
+        if subject is None:
+            subject = self.bodies[performer] = Continuous(self._period_ns)
+        for frame in frames:
+            subject.offer(frame, int(frame["time_ns"]))
+
+    def sounding_notes(self) -> NDArray[Any] | list[Any]:
+        """Return the events that began what sounds now: memory.EVENT (n,)."""
+        rows = list(self.sounding.copy().values())
+        return np.array(rows) if rows else rows
