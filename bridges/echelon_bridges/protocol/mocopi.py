@@ -235,7 +235,8 @@ def _bones(data: memoryview, layout: np.dtype[Any], tag: bytes) -> tuple[NDArray
         if (np.frombuffer(data, np.uint8).reshape(-1, size)[:, headers] == pattern).all():
             ids = table["id"].astype(np.int64)
             parents = table["parent"].astype(np.int64) if layout is _REST else np.full(len(ids), -1)
-            return ids, parents, table["tran"].astype(np.float64)
+            with np.errstate(invalid="ignore"):  # signalling NaNs
+                return ids, parents, table["tran"].astype(np.float64)
     rows = []
     for box, payload in boxes(data):
         if box != tag:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from echelon_bridges.protocol.refusal import EMPTY, FOREIGN, MALFORMED, TOO_LARGE, TRUNCATED, Refusal
 
@@ -22,8 +22,7 @@ MAX_MESSAGES = 1024
 IMMEDIATE = 1  # the time tag that means "now"
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One message: `address`, `tags` without the comma, `args` one a tag; `timetag` of its bundle, 1 where it has
     none.
     """
