@@ -68,6 +68,25 @@ SIZES = {CONTROLS: CONTROL.itemsize, EVENTS: EVENT.itemsize} | {
 }
 
 
+def _meaningful(record: np.dtype[Any]) -> NDArray[np.uint8]:
+    """Return a mask of a record's bytes, 0 where it is padding: that is whatever the memory held before."""
+    mask = np.zeros(record.itemsize, np.uint8)
+    for type_, offset in _fields(record).values():
+        inner = np.tile(_meaningful(type_.base), int(np.prod(type_.shape))) if type_.base.fields else 0xFF
+        mask[offset : offset + type_.itemsize] = inner
+    return mask
+
+
+_MASKS = {CONTROLS: _meaningful(CONTROL), EVENTS: _meaningful(EVENT), 0: _meaningful(INPUT)}
+
+
+def _bytes(kind: int, records: NDArray[Any]) -> bytes:
+    """Return records one after the other, their padding zero: the same records are always the same bytes."""
+    mask = _MASKS[kind]
+    raw = np.ascontiguousarray(records).view(np.uint8).reshape(-1, len(mask))
+    return (raw & mask).tobytes()
+
+
 def layout() -> dict[str, Any]:
     """Return, for the header, the bytes of each record and its fields as [type, shape, offset]."""
     return {
@@ -102,14 +121,14 @@ def pack_note(kind: int, fields: dict[str, Any]) -> bytes:
 def pack_rows(kind: int, records: NDArray[Any]) -> list[bytes]:
     """Return the framed records of memory.CONTROL or memory.EVENT (n,)."""
     size = records.dtype.itemsize
-    raw = np.ascontiguousarray(records).tobytes()
+    raw = _bytes(kind, records)
     return [pack(kind, raw[at : at + size]) for at in range(0, len(raw), size)]
 
 
 def pack_inputs(inputs: NDArray[Any]) -> list[bytes]:
     """Return the framed records of memory.INPUT (n,), each with only the field that is meant."""
     size = inputs.dtype.itemsize
-    raw = np.ascontiguousarray(inputs).tobytes()
+    raw = _bytes(0, inputs)
     packed = []
     for at, kind in zip(range(0, len(raw), size), inputs["kind"].tolist(), strict=True):
         if kind in _FIELD:

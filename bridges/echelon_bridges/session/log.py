@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from echelon_bridges.messages.bars import BarTracker
 from echelon_bridges.session import folder as folders
 from echelon_bridges.session import format as form
-from echelon_bridges.session.writer import Files, Tail, without_overlap
+from echelon_bridges.session.writer import Files, Tail, known_first
 from echelon_engine.config import Config
 from echelon_engine.errors import UserError
 from echelon_engine.memory import CONTROL_RATE_HZ
@@ -266,13 +266,9 @@ class SessionLog:
 
     def _inputs(self, inputs: NDArray[Any]) -> list[bytes]:
         packed = form.pack_inputs(inputs)
-        if self._tail.inputs:
-            packed, self._tail.inputs = without_overlap(self._tail.inputs, packed), []
-        return packed
+        return packed[known_first(self._tail.inputs, packed) :] if self._tail.inputs else packed
 
     def _events(self, events: NDArray[Any]) -> NDArray[Any]:
-        if self._tail.events and len(events):
-            packed = form.pack_rows(form.EVENTS, events)
-            events = events[len(packed) - len(without_overlap(self._tail.events, packed)) :]
-            self._tail.events = []
+        if self._tail.events:
+            events = events[known_first(self._tail.events, form.pack_rows(form.EVENTS, events)) :]
         return events

@@ -30,8 +30,8 @@ class Tail:
     """How a session ended that goes on now."""
 
     control: tuple[int, int] = (0, -1)  # epoch and frame of the last control record
-    inputs: list[bytes] = field(default_factory=list)  # framed, the newest
-    events: list[bytes] = field(default_factory=list)
+    inputs: set[bytes] = field(default_factory=set)  # framed, the newest
+    events: set[bytes] = field(default_factory=set)
     unbarred: NDArray[Any] = field(default_factory=lambda: np.zeros(0, CONTROL))  # after the last bar that is written
     unbarred_events: NDArray[Any] = field(default_factory=lambda: np.zeros(0, EVENT))
     gap: dict[str, Any] = field(default_factory=dict)
@@ -149,9 +149,9 @@ class Files:
 
     @staticmethod
     def _read_tail(tail: Tail, data: Any, found: form.Scan) -> None:
-        def framed(places: list[int]) -> list[bytes]:
+        def framed(places: list[int]) -> set[bytes]:
             ends = ((at, form.HEAD.unpack_from(data, at - form.HEAD.size)[1]) for at in places[-TAIL:])
-            return [bytes(data[at - form.HEAD.size : at + length + form.CRC.size]) for at, length in ends]
+            return {bytes(data[at - form.HEAD.size : at + length + form.CRC.size]) for at, length in ends}
 
         controls = form.unpack_rows(data, found.places.get(form.CONTROLS, [])[-LONGEST_BAR:], CONTROL)
         if len(controls):
@@ -160,7 +160,7 @@ class Files:
         events = found.places.get(form.EVENTS, [])[-TAIL:]
         tail.events = framed(events)
         tail.unbarred_events = form.unpack_rows(data, events, EVENT)
-        tail.inputs = framed(sorted(at for kind in form.TAKEN for at in found.places.get(kind, [])[-TAIL:]))
+        tail.inputs = framed(sorted(at for kind in form.TAKEN for at in found.places.get(kind, [])[-TAIL:])[-TAIL:])
         gaps = form.unpack_notes(data, found.places.get(form.GAP, [])[-1:])
         tail.gap = gaps[0] if gaps else {}
 
@@ -186,9 +186,10 @@ class Files:
             return 0, -1
 
 
-def without_overlap(known: list[bytes], new: list[bytes]) -> list[bytes]:
-    """Return `new` without those at its beginning that `known` ends with."""
-    for count in range(min(len(known), len(new)), 0, -1):
-        if new[:count] == known[-count:]:
-            return new[count:]
-    return new
+def known_first(known: set[bytes], new: list[bytes]) -> int:
+    """Return how many at the beginning of `new` are known; from the first that is not, `known` is empty: all is new."""
+    for count, record in enumerate(new):
+        if record not in known:
+            known.clear()
+            return count
+    return len(new)
