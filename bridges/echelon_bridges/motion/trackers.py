@@ -1,16 +1,9 @@
 """Trackers on a body (VRChat's `/tracking/trackers`): up to eight and the head, to limb frames.
 
-Nothing says which tracker is where, so calibration decides: the performer stands upright and looks straight ahead,
-arms hanging or spread, on the floor (y = 0). Forward is where the head tracker looks, Unity's +z without one. With the
-body's height H (from the head tracker; else the default body's) and the distance to the left of its middle:
-
-    above 0.45 H and further out than 0.1 H:  upper arms, the outermost on either side
-    below 0.18 H: feet,  0.18 .. 0.42 H: knees,  by side
-    0.42 .. 0.62 H: hip,  above: chest,  whichever is nearest to 0.53 H and 0.73 H
-
-What is left over plays no part until the next calibration. Each tracker keeps its place and turn on its bone. Thighs
-and shanks follow from hip and foot by two-bone inverse kinematics, the knee towards its tracker or forward. No tracker
-is on the hands or the forearms: their bits in `valid` are clear, as those of every limb that no tracker tells about.
+`placing` says which tracker is where, at calibration, while the performer stands upright. What is left over plays no
+part until the next calibration. Each tracker keeps its place and turn on its bone. Thighs and shanks follow from hip
+and foot by two-bone inverse kinematics, the knee towards its tracker or forward. No tracker is on the hands or the
+forearms: their bits in `valid` are clear, as those of every limb that no tracker tells about.
 Basis: Unity's p `(x, y, z)` becomes `(-x, y, z)`; Euler angles in degrees turn about z, then x, then y.
 """
 
@@ -26,6 +19,7 @@ import numpy as np
 from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.motion import scalar as one
 from echelon_bridges.motion import vector as v
+from echelon_bridges.motion.placing import CHEST, EYES_M, HEAD, HEIGHT_M, HIP, HIP_M, assign, middle_of_body
 from echelon_bridges.motion.pose import Frames, LiveBody, positions
 from echelon_bridges.motion.skeleton import INDEX, LIMBS, REST_OFFSETS, TORSO_HEIGHTS
 from echelon_bridges.motion.vector import Vector
@@ -35,13 +29,9 @@ from echelon_engine.memory import BREAK
 GAP_NS = 250_000_000
 STALE_NS = 500_000_000  # a tracker that was silent for so long tells nothing
 SETTLE_NS = 1_000_000_000  # calibration by itself comes so long after the first tracker was heard
-HEIGHT_M = 1.75  # of the default body
-EYES_M = 1.66  # where its head tracker is
-HIP_M = 0.95  # where its hip tracker is
 FEWEST = 3  # trackers that make a body
-AHEAD_M = 0.1
+AHEAD_M = 0.1  # how far out a knee is when its tracker counts as much as forward
 
-HIP, CHEST, HEAD = "hip", "chest", "head"
 BONES = {
     HIP: INDEX["root"], CHEST: INDEX["torso_7"], HEAD: INDEX["head"],
     "l_foot": INDEX["l_foot"], "r_foot": INDEX["r_foot"], "l_knee": INDEX["l_low_leg"], "r_knee": INDEX["r_low_leg"],
@@ -187,7 +177,7 @@ class TrackerBody:
             self._scale = _scale(local[hip][1] / HIP_M)
         self._body.set_offsets(REST_OFFSETS * self._scale)
         self.assigned = places
-        middle, ahead = _middle(local, places)
+        middle, ahead = middle_of_body(local, places)
         self._mounts = {limb: self._mount(part, limb, local[part], middle, ahead) for part, limb in places.items()}
         self._breaks = True
         return dict(places)
@@ -292,7 +282,7 @@ class TrackerBody:
             # The law of cosines: the knee lies `along` the way to the ankle and `out` of it.
             along = (thigh_m**2 - shank_m**2 + far**2) / (2.0 * far)
             out = math.sqrt(max(0.0, thigh_m**2 - along**2))
-            # Of a straight leg the knee's own tracker tells no direction: ahead counts as much as a knee 0.1 m out.
+            # Of a straight leg the knee's own tracker tells no direction.
             pole = v.scaled(ahead, AHEAD_M)
             if knee is not None and (told := _across(v.minus(knee, hip), down)) is not None:
                 pole = v.plus(pole, v.scaled(told, out))
@@ -308,36 +298,6 @@ class TrackerBody:
         bones[up_leg] = one.multiply(one.conjugate(root), thigh)
         bones[up_leg + 1] = one.multiply(one.conjugate(thigh), shank)
         bones[up_leg + 2] = one.multiply(one.conjugate(shank), foot)
-
-
-def assign(places: dict[str, Vector], height_m: float) -> dict[str, str]:
-    """Return part -> limb for trackers at `places` (x to the left, y up, z ahead; metres) on a standing body."""
-    found: dict[str, str] = {HEAD: HEAD} if HEAD in places else {}
-    others = {part: place for part, place in places.items() if part != HEAD}
-    middle = _middle_of(places)
-    sides: dict[str, list[tuple[float, str]]] = {"arm": [], "foot": [], "knee": []}
-    trunk: list[tuple[float, str]] = []
-    for part, (x, y, _) in others.items():
-        ratio = y / height_m
-        if ratio > 0.45 and abs(x - middle) > 0.1 * height_m:
-            sides["arm"].append((x - middle, part))
-        elif ratio < 0.18:
-            sides["foot"].append((x - middle, part))
-        elif ratio < 0.42:
-            sides["knee"].append((x - middle, part))
-        else:
-            trunk.append((ratio, part))
-    for limb, group in sides.items():
-        group.sort()
-        if len(group) >= 2:
-            found[group[-1][1]], found[group[0][1]] = f"l_{limb}", f"r_{limb}"
-        elif group:
-            found[group[0][1]] = f"l_{limb}" if group[0][0] >= 0.0 else f"r_{limb}"
-    for limb, nominal, low, high in ((HIP, 0.53, 0.42, 0.62), (CHEST, 0.73, 0.62, 2.0)):
-        inside = [(abs(ratio - nominal), part) for ratio, part in trunk if low <= ratio < high]
-        if inside:
-            found[min(inside)[1]] = limb
-    return found
 
 
 def from_unity(x_deg: float, y_deg: float, z_deg: float) -> one.Quaternion:
@@ -367,22 +327,6 @@ def _joint(each: tuple[Mount, Tracker], root: one.Quaternion) -> Vector:
     mount, tracker = each
     axes = tracker.turn if mount.turn is not None and tracker.turn is not None else yaw(root)
     return v.plus(tracker.place, one.rotate(axes, mount.place))
-
-
-def _middle(local: dict[str, Vector], places: dict[str, str]) -> tuple[float, float]:
-    """Return how far left and ahead the middle of the standing body is: the head's, the feet's or the trunk's."""
-    by_limb = {limb: local[part] for part, limb in places.items()}
-    for limbs in ((HEAD,), ("l_foot", "r_foot"), (HIP,), (CHEST,)):
-        if all(limb in by_limb for limb in limbs):
-            x, z = (sum(by_limb[limb][k] for limb in limbs) / len(limbs) for k in (0, 2))
-            return x, z
-    return _middle_of(local), 0.0
-
-
-def _middle_of(places: dict[str, Vector]) -> float:
-    if HEAD in places:
-        return places[HEAD][0]
-    return float(np.median([x for x, _, _ in places.values()]))
 
 
 def _scale(ratio: float) -> float:

@@ -11,8 +11,9 @@ from scipy.spatial.transform import Rotation
 
 from echelon_bridges.motion import pose
 from echelon_bridges.motion import quaternion as qt
+from echelon_bridges.motion.placing import assign
 from echelon_bridges.motion.skeleton import INDEX, REST_OFFSETS
-from echelon_bridges.motion.trackers import BONES, TrackerBody, assign, from_unity
+from echelon_bridges.motion.trackers import BONES, TrackerBody, from_unity
 from echelon_bridges.protocol import adapters
 from echelon_bridges.protocol.reading import Reading, Readings
 from echelon_engine.memory import BREAK
