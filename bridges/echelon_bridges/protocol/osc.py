@@ -19,6 +19,7 @@ Argument = int | float | str | bytes | bool | None
 MAX_BYTES = 65536
 MAX_DEPTH = 4  # bundles in bundles
 MAX_MESSAGES = 1024
+MAX_KNOWN_HEAD = 128  # bytes of address and type tags that are remembered
 IMMEDIATE = 1  # the time tag that means "now"
 
 
@@ -99,18 +100,34 @@ def _plan(tags: str) -> tuple[int, struct.Struct | None]:
     return len(tags) - len(numbers), struct.Struct(">" + "".join(_FIXED[tag][1:] for tag in numbers))
 
 
-def _message(data: bytes, at: int, end: int, timetag: int) -> Message:
+@lru_cache(maxsize=512)
+def _known_head(head: bytes) -> tuple[str, str, int, struct.Struct | None]:
+    return _head(head, 0, len(head))[:4]
+
+
+def _head(data: bytes, at: int, end: int) -> tuple[str, str, int, struct.Struct | None, int]:
+    """Return a message's address, its type tags, their `_plan`, and where its arguments begin."""
     address, at = _string(data, at, end)
     if not address.startswith("/"):
         raise _Bad(MALFORMED, f"address {address[:40]!r}; it begins with /")
     if at == end:
-        return Message(address, "", (), timetag)  # senders older than type tags
+        return address, "", *_plan(""), at  # senders older than type tags
     if data[at : at + 1] != b",":
         raise _Bad(MALFORMED, f"{address[:40]!r}: type tags begin with a comma")
     tags, at = _string(data, at, end)
-    tags = tags[1:]
+    return address, tags[1:], *_plan(tags[1:]), at
+
+
+def _message(data: bytes, at: int, end: int, timetag: int) -> Message:
+    # Addresses and type tags repeat: where both end plainly they are read once for all messages that begin so.
+    comma = data.find(b",", at, end)
+    zero = data.find(b"\0", comma, end) if comma > at and not (comma - at) % 4 and not data[comma - 1] else -1
+    head_end = comma + ((zero - comma) // 4 + 1) * 4
+    if zero >= 0 and head_end <= end and head_end - at <= MAX_KNOWN_HEAD:
+        address, tags, strings, numbers, at = *_known_head(data[at:head_end]), head_end
+    else:
+        address, tags, strings, numbers, at = _head(data, at, end)
     args: list[Argument] = []
-    strings, numbers = _plan(tags)
     if numbers is not None:
         for _ in range(strings):
             text, at = _string(data, at, end)
