@@ -58,7 +58,8 @@ def corpus() -> list[list[bytes]]:
     """Return the datagrams that mutations begin with, a list each of mocopi, VMC, OSC and JSON: every sender of the
     tests, and the captures where they are.
     """
-    sys.path.insert(0, str(ROOT / "tests"))
+    if str(ROOT / "tests") not in sys.path:
+        sys.path.append(str(ROOT / "tests"))
     import senders  # beside the tests, for all of them
 
     phone = senders.Phone((0.5, -1.0, 2.0), rotation=(0.1, 0.2, 0.3, 0.927), time_s=12.5)
