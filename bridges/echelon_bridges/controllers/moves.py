@@ -22,7 +22,7 @@ from echelon_engine.parameters import LANE
 
 REST_NS = 1_000_000_000  # a controller that moves again after so long begins a new gesture
 NEAR = 0.03  # of the whole way: as good as passed
-RECENT = 16  # controllers that the report names
+RECENT = 8  # controllers that the report names
 
 
 class Asked(Protocol):

@@ -14,6 +14,7 @@ import select
 import signal
 import sys
 import time
+from collections import deque
 from typing import Any
 
 from echelon_bridges.midi import messages, ports, wire
@@ -21,9 +22,11 @@ from echelon_bridges.midi.clock import ClockOut
 from echelon_engine.errors import UserError
 
 RETRY_S = 2.0  # between attempts to open, and between looks whether the port is still there
-POLL_S = 0.002  # of an input: what plays waits for this at most
+POLL_S, REST_POLL_S = 0.002, 0.005  # of a JACK input: what plays waits for this at most; at rest
+REST_S = 2.0  # since the last message
 IDLE_S = 0.2
 FLUSH_S = 0.1  # until the driver has sent what it was given
+CALLED_BACK = bool(os.environ.get("ECHELON_MIDI_CALLBACK"))  # for tests: on JACK what is done everywhere else
 # What JACK's library writes when its server ends; it has no other way to tell who uses it through RtMidi.
 SERVER_ENDED = (b"JackSocketClientChannel read fail", b"JACK server has been closed", b"zombified")
 
@@ -39,6 +42,11 @@ class PortProcess:
         self._refused = 0
         self._port: Any = None
         self._heard_ns = 0
+        self._polled = False
+        self._came: deque[tuple[list[int], float]] = deque()
+        self._bell, self._ring = os.pipe()
+        os.set_blocking(self._bell, False)
+        os.set_blocking(self._ring, False)
         # stderr comes back to us: it is where the end of a JACK server is told.
         self._complaints, end = os.pipe()
         os.dup2(end, 2)
@@ -81,7 +89,7 @@ class PortProcess:
 
     def _read(self, timeout_s: float) -> list[tuple[int, bytes]]:
         """Return the frames that came within the time; ends the process when the bridges are gone."""
-        if select.select([0], [], [], max(timeout_s, 0.0))[0]:
+        if 0 in select.select([0, self._bell], [], [], max(timeout_s, 0.0))[0]:
             data = os.read(0, 65536)
             if not data:
                 self.leave()
@@ -105,6 +113,10 @@ class PortProcess:
     def _serve(self, name: str) -> None:
         if self._direction == "in":
             self._port.ignore_types(sysex=True, timing=False, active_sense=True)
+            # JACK's callback is its real-time thread, where no interpreter belongs: that port is polled.
+            self._polled = self._port.get_current_api() == ports.load().API_UNIX_JACK and not CALLED_BACK
+            if not self._polled:
+                self._port.set_callback(self._on_message)
         else:  # whatever an earlier process could not end
             self._send(messages.controller(self._channel, messages.ALL_NOTES_OFF, 0))
         self._say(wire.OPENED, name.encode())
@@ -114,8 +126,9 @@ class PortProcess:
                 self._do(kind, body)
             if self._direction == "in":
                 self._hear()
-            for byte in self._clock.due(time.monotonic_ns()):
-                self._send(bytes((byte,)))
+            else:
+                for byte in self._clock.due(time.monotonic_ns()):
+                    self._send(bytes((byte,)))
             if time.monotonic() >= look:
                 look = time.monotonic() + RETRY_S
                 if self._complained():
@@ -126,13 +139,22 @@ class PortProcess:
                     os._exit(0)
 
     def _patience_s(self) -> float:
-        if self._direction == "in":
-            return POLL_S
+        if self._polled:
+            return POLL_S if time.monotonic_ns() - self._heard_ns < REST_S * 1e9 else REST_POLL_S
         due_ns = self._clock.due_ns()
         return IDLE_S if due_ns is None else min((due_ns - time.monotonic_ns()) * 1e-9, IDLE_S)
 
+    def _on_message(self, found: tuple[list[int], float], _: Any = None) -> None:
+        """Keep a message and wake the loop; called in the driver's thread."""
+        self._came.append(found)
+        with contextlib.suppress(OSError):
+            os.write(self._ring, b"!")
+
     def _hear(self) -> None:
-        while (found := self._port.get_message()) is not None:
+        if not self._polled:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._bell, 4096)
+        while (found := self._next()) is not None:
             message, delta_s = found
             now_ns = time.monotonic_ns()
             # The driver's distance from message to message is truer than the moment we looked.
@@ -140,6 +162,11 @@ class PortProcess:
             if abs(self._heard_ns - now_ns) > 50_000_000:
                 self._heard_ns = now_ns
             self._say(wire.HEARD, wire.HEARD_FORM.pack(self._heard_ns) + bytes(message))
+
+    def _next(self) -> tuple[list[int], float] | None:
+        if self._polled:
+            return self._port.get_message()  # type: ignore[no-any-return]
+        return self._came.popleft() if self._came else None
 
     def _do(self, kind: int, body: bytes) -> None:
         if kind == wire.SEND:

@@ -78,6 +78,10 @@ class OscControl:
         """Where controllers are heard."""
         return self._port.address
 
+    def lanes(self, position: Any) -> None:
+        """Take where the 32 lanes are, 0..1: controllers pick them up there."""
+        self.moves.lanes(position)
+
     def hear(self, now_ns: int) -> None:
         """Do what the waiting datagrams ask; bounded, never blocks, never raises."""
         if now_ns - self._looked_ns > LOOK_NS:
