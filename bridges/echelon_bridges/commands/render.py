@@ -146,11 +146,10 @@ def _replay(arguments: Namespace, config: Config, target: Path, params: Path | N
     first = next(lives)  # what cannot be played is said before a file is made
     with WavWriter(target, session.rate_hz, encoding=config.output.record_format) as writer:
         for life in (first, *lives):
-            sound = life.rendering.sound
-            writer.write(sound)
-            samples += len(sound)
-            peak = max(peak, float(np.max(np.abs(sound), initial=0.0)))
-            records.append(life.rendering.records)
+            writer.write(life.sound)
+            samples += len(life.sound)
+            peak = max(peak, float(np.max(np.abs(life.sound), initial=0.0)))
+            records.append(life.records)
             for text in life.missing:
                 print(f"notice: life {life.epoch}: {text} is missing; it plays up to there", file=sys.stderr)
     seconds = samples / session.rate_hz

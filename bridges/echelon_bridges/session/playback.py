@@ -5,26 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from echelon_bridges.session.folder import MODELS, digest, product, weights_files
 from echelon_bridges.session.reader import Session
 from echelon_engine.config import Config, Models
 from echelon_engine.errors import UserError
 
-if TYPE_CHECKING:
-    from echelon_engine.offline import Rendering
-
 
 @dataclass(frozen=True)
 class Played:
-    """One life as it was played again; `frames` control frames of those it had."""
+    """One life as it was played again: `sound` float32 (samples, 2), `records` of memory.CONTROL, what was missing."""
 
     epoch: int
-    rendering: Rendering
-    frames: int
+    sound: NDArray[np.float32]
+    records: NDArray[Any]
     missing: tuple[str, ...]
 
 
@@ -76,18 +75,17 @@ def play(
     refused: UserError | None = None
     played = False
     for life in session.lives():
+        if left <= 0:
+            break
         try:
-            controls, inputs = life.playable()
+            controls, inputs, end = life.playable(left)
         except UserError as error:
             refused = refused or error
             continue
-        controls = controls[:left]
-        if not len(controls):
-            break
-        left -= len(controls)
-        inputs = inputs[inputs["frame"] < len(controls)]
         played = True
-        sound = replay(controls, inputs, weights, rate_hz=session.rate_hz, progress=progress)
-        yield Played(life.epoch, sound, len(controls), life.missing)
+        frames = len(controls) - 1
+        left -= frames
+        replayed = replay(controls, inputs, weights, rate_hz=session.rate_hz, progress=progress)
+        yield Played(life.epoch, replayed.sound[:end], replayed.records[:frames], life.missing)
     if not played:
         raise refused or UserError(str(Path(session.path).parent), "holds no control frame", "there is nothing to play")

@@ -46,15 +46,18 @@ class Life:
         """Whether nothing of it is missing."""
         return not self.missing
 
-    def playable(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the control records and inputs that `echelon_engine.replay.replay` takes; raises `UserError`.
+    def playable(self, most_frames: int | None = None) -> tuple[NDArray[Any], NDArray[Any], int]:
+        """Return control records and inputs for `echelon_engine.replay.replay`, and the sample at which to end it.
 
-        The last control frame is left out: what came while it was played may not have been written any more.
+        The sound is right up to that sample, where the last of the control records begins: what came while that one was
+        played may not have been written any more. Raises `UserError` where nothing can be played.
         """
         if not self.plays:
             why = "; ".join(self.missing) or "it has no whole control frame"
             raise UserError(f"life {self.epoch} of this session", f"cannot be played again: {why}", "play its motion")
-        return self.controls[: self.plays], self.inputs[self.inputs["frame"] < self.plays]
+        plays = self.plays if most_frames is None else min(self.plays, most_frames)
+        controls = self.controls[: plays + 1]
+        return controls, self.inputs[self.inputs["frame"] < plays], int(controls["sample"][-1])
 
 
 class Session:
