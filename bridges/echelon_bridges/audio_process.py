@@ -55,6 +55,7 @@ def new_engine(config: Config, shared: Any, weights: Any) -> Any:
         rate_hz=config.audio.rate_hz,
         block_frames=config.audio.block,
         channels=config.audio.channels,
+        scripted=bool(shared["header"]["scripted"]),
     )
 
 

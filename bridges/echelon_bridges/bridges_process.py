@@ -21,9 +21,11 @@ from echelon_bridges.sensors import Sensor
 from echelon_engine.block import SharedBlock
 from echelon_engine.config import Config
 from echelon_engine.errors import UserError
+from echelon_engine.memory import TOOK_MOTION
 
 if TYPE_CHECKING:
     from echelon_bridges.recorder import Recorder
+    from echelon_bridges.session.live import Script
 
 TICK_S = 0.01
 BUSY_TICK_S = 0.004  # where somebody waits for what the callback writes
@@ -88,7 +90,8 @@ class Bridges:
 
         self._rings, self._shared, self._config = rings, block.shared, config
         header = self._shared["header"]
-        source = None if header["live_seen"] else motion_source(config)
+        self._script = self._open_script()
+        source = None if header["live_seen"] or self._script else motion_source(config)
         self._focus = int(header["focus"])
         self._player = None if source is None else Player(source, self._shared["frames"][self._focus], 0)
         self._stand_in = "the motion file" if config.motion.file else "the dancer"
@@ -108,6 +111,24 @@ class Bridges:
         self._recorder = start_recording(config, self._shared)
         self._recording_to = Path(config.output.record)
         self._start_ns = self._report_ns = time.monotonic_ns()
+
+    def _open_script(self) -> Script | None:
+        """Return what plays a session byte for byte, where the supervisor asked for it and it can be."""
+        header = self._shared["header"]
+        if not header["scripted"]:
+            return None
+        from echelon_bridges.session.live import Script
+
+        try:
+            script, notes = Script.open(self._config, self._shared)
+        except UserError as error:
+            header["scripted"] = 0
+            say("warning", text=f"only its motion is played: {error}")
+            return None
+        for note in notes:
+            say("notice", text=note)
+        say("notice", text="the session is played as it was; volume, mute, panic and stop are yours")
+        return script
 
     def run(self, ended: Event) -> None:
         """Bridge until told to leave."""
@@ -184,6 +205,9 @@ class Bridges:
                 say("notice", text=f"{who} is heard: the performer takes over")
 
     def _feed(self, now_ns: int) -> None:
+        if self._script is not None:
+            self._feed_script(self._script)
+            return
         if self._player is None:
             return
         if not self._begun:
@@ -201,6 +225,18 @@ class Bridges:
         if self._player.ended and not self._told_end:
             self._told_end = True
             say("notice", text="the motion file has ended; loop it with --loop")
+
+    def _feed_script(self, script: Script) -> None:
+        """Feed the session that is played again until it ends, a performer takes over, or audio is replaced."""
+        taken = script.feed()
+        header = self._shared["header"]
+        header["scripted"] = 0  # whatever is started from now on is live
+        self.outlets.body(int(header["focus"]), taken["motion"][taken["kind"] == TOOK_MOTION])
+        if header["live_seen"] or script.ended or header["epoch"] > 1:
+            self._script = None
+            if not header["live_seen"]:
+                ended = "has ended" if script.ended else "was interrupted; start again to hear it whole"
+                say("notice", text=f"the session {ended}")
 
     def _watch_recording(self) -> None:
         """Say at once, and once, that a recording failed or goes on in another file."""

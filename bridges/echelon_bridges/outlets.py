@@ -84,7 +84,9 @@ class Outlets:
         def told(text: str) -> None:
             self._say("warning", text=text)
 
-        if config.session.log:
+        if config.session.log and self._shared["header"]["scripted"]:
+            self._say("notice", text="a session that is played again is not kept once more")
+        elif config.session.log:
             with self._optional():
                 from echelon_bridges.session.log import SessionLog
 

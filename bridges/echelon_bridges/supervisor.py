@@ -20,6 +20,7 @@ import numpy as np
 from echelon_bridges import lock, status
 from echelon_bridges.control import ControlServer, runtime_folder
 from echelon_bridges.part import Part, Plan, plans
+from echelon_bridges.session.folder import is_session
 from echelon_bridges.terminal import Terminal
 from echelon_engine import __version__, config_file, live
 from echelon_engine.block import SharedBlock
@@ -73,6 +74,9 @@ class Supervisor:
             audio = self.config.audio
             self._block = SharedBlock.create(self.name, audio.rate_hz, audio.block)
             self._block.shared["header"]["focus"] = self.config.motion.focus
+            self._block.shared["header"]["scripted"] = (
+                is_session(self.config.motion.file) and not self.config.motion.loop
+            )
             stack.callback(self._block.close)
             stack.callback(self._block.unlink)
             for slot in range(3):  # nobody reads yet

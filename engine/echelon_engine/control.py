@@ -38,6 +38,7 @@ from echelon_engine.memory import (
 )
 from echelon_engine.rings import discard, pop, push, take, write_snapshot
 from echelon_engine.schedule import clear, sound, tell, took
+from echelon_engine.script import LIVE, follow_motion, follow_settings
 
 DT = 1.0 / CONTROL_RATE_HZ
 BEAT_SHORTEST, BEAT_LONGEST = 20, 60  # control frames between two boundaries of DELL coupled that follow the beat
@@ -48,7 +49,12 @@ EXTERNAL_FADE_S = 3.0  # of notes that others than the body play, after `idle_se
 @kernel
 def hear(engine: Any, shared: Any, now_ns: int) -> None:
     """Take the settings and bring the body to `now_ns`: pop what is due, interpolate, derive speeds and x."""
-    changed = take(engine.settings, shared.settings)
+    live = engine.script == LIVE
+    changed = False
+    if live:
+        changed = take(engine.settings, shared.settings)
+    else:
+        follow_settings(engine, shared)
     settings = engine.settings[0]
     log = settings.log != 0
     if log and (changed or engine.clock.frame == 1):  # this is the first control frame
@@ -60,19 +66,21 @@ def hear(engine: Any, shared: Any, now_ns: int) -> None:
         engine.performer = focus
         motion.forget(body)
     for performer in range(PERFORMERS):
-        if performer != focus:
+        if performer != focus or not live:
             discard(shared.frames[performer])
     delay_ns = int64(0) if settings.low_latency else int64(settings.motion_delay_ms * 1e6)
     target_ns = now_ns - delay_ns
-    while motion.wants(body, target_ns) and pop(engine.frame, shared.frames[focus]):
+    while live and motion.wants(body, target_ns) and pop(engine.frame, shared.frames[focus]):
         motion.offer(body, engine.frame[0])
         shared.counters.motion_frames += 1
         if log:
             engine.input[0].motion = engine.frame[0]
             took(engine, shared, int64(TOOK_MOTION))
-    if take(engine.devices, shared.devices) and log:
+    if live and take(engine.devices, shared.devices) and log:
         engine.input[0].devices = engine.devices[0]
         took(engine, shared, int64(TOOK_DEVICES))
+    if not live:
+        follow_motion(engine, shared)
     motion.advance(body, target_ns, settings.freeze != 0, DT)
     scale = np.float64(settings.velocity_scale[engine.performer])
     hands.hands(body, scale, DT)

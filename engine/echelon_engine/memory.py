@@ -9,6 +9,7 @@ The supervisor owns the block; audio, bridges and whoever looks on map the same 
     records             audio -> bridges    SPSC ring of control records, 60 a second
     events              audio -> bridges    SPSC ring of the notes that were begun and ended
     inputs              audio -> bridges    SPSC ring of everything the callback took, for sessions that can be replayed
+    script              bridges -> audio    SPSC ring of the same, for the callback to take once more
     sound               audio -> bridges    SPSC ring of stereo samples, for recording
     snapshot            audio -> anybody    seqlock, the newest control record
     counters            audio -> anybody    plain counters, one writer
@@ -120,6 +121,7 @@ INPUT = np.dtype(
         ("epoch", np.int64),
         ("frame", np.int64),  # control frame that took it, or the last one before a command was taken
         ("sample", np.int64),  # when it was taken
+        ("time_ns", np.int64),  # of TOOK_CLOCK: engine time of that sample
         ("kind", np.int64),  # which of the fields below is meant
         ("motion", LIMB_FRAME),
         ("settings", SETTINGS),
@@ -128,7 +130,7 @@ INPUT = np.dtype(
     ],
     align=True,
 )
-TOOK_MOTION, TOOK_SETTINGS, TOOK_DEVICES, TOOK_COMMAND = 1, 2, 3, 4
+TOOK_MOTION, TOOK_SETTINGS, TOOK_DEVICES, TOOK_COMMAND, TOOK_CLOCK = 1, 2, 3, 4, 5
 
 LATENT_STATE_NAMES = (
     "position_x", "position_y", "velocity_x", "velocity_y", "acceleration_x", "acceleration_y",
@@ -252,6 +254,7 @@ HEADER = np.dtype(
         ("rate_hz", np.int64),
         ("block_frames", np.int64),
         ("focus", np.int64),  # the settings' performer in focus, by the supervisor: where bridges play the dancer
+        ("scripted", np.int64),  # 1 while a session is to be played again: by the supervisor, taken back by bridges
         ("live_seen", np.int64),  # 1 once a real body was heard, by bridges: the dancer and the file never come back
     ],
     align=True,
@@ -268,6 +271,7 @@ SHARED = np.dtype(
         ("records", ring(CONTROL, 512)),
         ("events", ring(EVENT, 512)),
         ("inputs", ring(INPUT, 1024)),
+        ("script", ring(INPUT, 1024)),
         ("sound", ring(np.dtype((np.float32, (2,))), SOUND_FRAMES)),
         ("snapshot", seqlock(CONTROL)),
         ("counters", COUNTERS),

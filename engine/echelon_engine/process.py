@@ -16,6 +16,7 @@ from echelon_engine.clock import begin_control_frame, segment_frames, time_ns
 from echelon_engine.memory import CONTROL_BIN_NS, CONTROL_BINS
 from echelon_engine.native import address_of, clock_ns
 from echelon_engine.rings import push_sound
+from echelon_engine.script import LIVE, PLAYING, WAITING, commands_due, cue, next_kind
 from echelon_engine.units import external
 
 hear, think, play, report = external("hear"), external("think"), external("play"), external("report")
@@ -33,8 +34,19 @@ def process(out: Any, engine: Any, shared: Any) -> None:
     here = address_of(engine)
     frames = out.shape[0]
     done = 0
+    if engine.script == WAITING:
+        if next_kind(shared.script) != 0:
+            engine.script = PLAYING
+        elif shared.header.scripted == 0:  # it does not come
+            engine.script = LIVE
+        else:
+            out[:, :] = np.float32(0.0)
+            return
     while done < frames:
-        control = clock.sample == clock.next_control or (done == 0 and hurried(engine, frames))
+        if engine.script == LIVE:
+            control = clock.sample == clock.next_control or (done == 0 and hurried(engine, frames))
+        else:
+            control = cue(engine, shared)
         if control:
             begin_ns = clock_ns() if engine.started else int64(0)
             now_ns = time_ns(clock)
@@ -49,7 +61,9 @@ def process(out: Any, engine: Any, shared: Any) -> None:
                 counters.control_histogram[min(max(spent_ns // CONTROL_BIN_NS, 0), CONTROL_BINS - 1)] += 1
                 counters.control_ns_max = max(counters.control_ns_max, spent_ns)
         # Commands are taken as a block begins; offline, where all have their times, with the control frames.
-        asking = int64(done == 0 if engine.started or engine.replayed_control >= 0 else control)
+        asking = int64(done == 0 if engine.started else control)
+        if engine.script != LIVE:
+            asking = int64(commands_due(engine, shared))
         if asking or 0 <= engine.next_note <= clock.sample:
             start(here, asking, 0)
         n = segment_frames(clock, frames - done, engine.next_note)
@@ -68,12 +82,9 @@ def hurried(engine: Any, frames: int) -> bool:
     """Return whether a control frame due within the next `frames` samples is taken at their first one.
 
     Live and in low latency only: motion that is known when a block begins need not wait for its place in the block,
-    5 ms on average at 512 frames. Everywhere else control frames keep their sample, whatever the block; a replayed
-    session takes them where it took them.
+    5 ms on average at 512 frames. Everywhere else control frames keep their sample, whatever the block.
     """
     clock = engine.clock
-    if engine.replayed_control >= 0:
-        return bool(clock.sample == engine.replayed_control)
     hurry = engine.started != 0 and engine.settings[0].low_latency != 0
     return bool(hurry and clock.next_control < clock.sample + frames)
 

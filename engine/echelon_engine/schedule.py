@@ -12,6 +12,7 @@ from echelon_engine.kernels import instrument
 from echelon_engine.kernels.finite import finite_number
 from echelon_engine.memory import NOTE_OFF, NOTE_ON, PRODUCERS, TOOK_COMMAND
 from echelon_engine.rings import pop, push
+from echelon_engine.script import LIVE, commands_due
 
 # A note that waits. `waiting` 0: the slot is free.
 PENDING = np.dtype(
@@ -37,6 +38,15 @@ def take_commands(engine: Any, shared: Any) -> None:
     """Move what the producers asked for into the schedule; what finds no free slot waits in its ring."""
     clock = engine.clock
     free = int64(0)
+    if engine.script != LIVE:
+        while commands_due(engine, shared):
+            while free < PENDING_NOTES and engine.pending[free].waiting:
+                free += 1
+            pop(engine.input, shared.script)
+            if free < PENDING_NOTES:
+                engine.command[0] = engine.input[0].command
+                wait(engine, free, int64(engine.command[0].time_ns))  # a session holds samples
+        return
     for producer in range(PRODUCERS):
         while True:
             while free < PENDING_NOTES and engine.pending[free].waiting:
@@ -45,9 +55,7 @@ def take_commands(engine: Any, shared: Any) -> None:
                 break
             command = engine.command[0]
             sample = clock.sample
-            if engine.replayed_control >= 0:
-                sample = command.time_ns  # a session holds samples
-            elif command.time_ns > 0:
+            if command.time_ns > 0:
                 seconds = np.float64(command.time_ns - clock.origin_ns) / NS
                 sample = max(sample, int64(seconds * clock.rate_hz + 0.5))
                 sample = min(sample, clock.sample + LONGEST_WAIT_S * clock.rate_hz)

@@ -26,6 +26,7 @@ from echelon_engine.kernels.output import OUTPUT
 from echelon_engine.memory import COMMAND, CONTROL, DEVICES, EVENT, INPUT, LATENT_STATE_NAMES, LIMB_FRAME, SETTINGS
 from echelon_engine.parameters import LANES
 from echelon_engine.schedule import PENDING, PENDING_NOTES
+from echelon_engine.script import LIVE, WAITING
 
 MAX_BLOCK = 2048
 MAX_CHANNELS = 32
@@ -58,7 +59,7 @@ _FIELDS: list[Any] = [
     ("block_begin_ns", np.int64),
     ("dac_offset_ns", np.int64),
     ("epoch", np.int64),
-    ("replayed_control", np.int64),  # sample of the next control frame of a session that is replayed, else -1
+    ("script", np.int64),  # LIVE, WAITING or PLAYING of script.py
     # control path
     ("clock", CLOCK),
     ("motion", MOTION),
@@ -88,6 +89,8 @@ _FIELDS: list[Any] = [
     ("held_keys", np.int64),  # of theirs
     # one record of each kind that travels
     ("settings", SETTINGS, (1,)),
+    ("asked", SETTINGS, (1,)),  # while a script plays: what is set now
+    ("told", SETTINGS, (1,)),  # and what was set then
     ("command", COMMAND, (1,)),
     ("frame", LIMB_FRAME, (1,)),
     ("devices", DEVICES, (1,)),
@@ -144,12 +147,19 @@ class Weights:
 
 
 def new_engine(
-    shared: Any, settings: Any, weights: Weights, *, rate_hz: int, block_frames: int = 512, channels: int = 2
+    shared: Any,
+    settings: Any,
+    weights: Weights,
+    *,
+    rate_hz: int,
+    block_frames: int = 512,
+    channels: int = 2,
+    scripted: bool = False,
 ) -> Any:
     """Return a ready ENGINE record: weights copied in, settings taken, first control frame due at sample 0.
 
-    `settings` is a memory.SETTINGS record; live ones replace it as they arrive in `shared`. The caller keeps both
-    records alive while anything calls `process`.
+    `settings` is a memory.SETTINGS record; live ones replace it as they arrive in `shared`. A `scripted` engine waits
+    for the script and plays it first. The caller keeps both records alive while anything calls `process`.
     """
     from echelon_engine import units  # they need ENGINE
 
@@ -158,7 +168,8 @@ def new_engine(
     engine["channels"] = channels
     engine["block_frames"] = block_frames
     engine["epoch"] = shared["header"]["epoch"]
-    engine["replayed_control"] = -1
+    engine["script"] = WAITING if scripted else LIVE
+    engine["asked"][0] = engine["told"][0] = settings
     engine["next_note"] = -1
     engine["clock"]["rate_hz"] = rate_hz
     engine["settings"][0] = settings

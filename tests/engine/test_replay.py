@@ -29,6 +29,15 @@ def test_a_session_plays_the_same_bytes_again(performance, weights) -> None:
         assert again.records[field].tobytes() == controls[field].tobytes(), field
 
 
+@pytest.mark.parametrize("block_frames", [64, 2048])
+def test_a_session_plays_the_same_bytes_with_other_blocks(performance, weights, block_frames: int) -> None:
+    """The script, not the block, says when everything was taken."""
+    sound, controls, inputs, _ = performance
+    again = replay(controls, inputs, weights, rate_hz=RATE, block_frames=block_frames)
+    heard = min(len(sound), len(again.sound))
+    assert again.sound[:heard].tobytes() == sound[:heard].tobytes()
+
+
 def test_a_changed_input_changes_the_sound(performance, weights) -> None:
     """The replay does play what was logged: without one override, it sounds different."""
     sound, controls, inputs, _ = performance

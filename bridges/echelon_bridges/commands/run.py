@@ -23,13 +23,11 @@ def _seconds(text: str) -> float:
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--device", help="audio device: name or index from `devices`, `default` or `null`")
-    parser.add_argument(
-        "--motion",
-        metavar="FILE",
-        help="play a BVH or DeepMimic clip as if live; `dancer`: the built-in performer",
-    )
+    parser.add_argument("--motion", metavar="FILE", help="a BVH or DeepMimic clip or a session to play, or `dancer`")
     parser.add_argument("--loop", action="store_true", default=None, help="play the clip again when it ends")
     parser.add_argument("--record", metavar="FILE.wav", help="write what is heard")
+    parser.add_argument("--log", metavar="DIR", help="keep the session in a folder below DIR, to be played again")
+    parser.add_argument("--nats", metavar="URL", help="publish over NATS: a server's address, or `embedded`")
     parser.add_argument("--seconds", type=_seconds, metavar="N", help="stop by itself after N seconds of sound")
     _options.add_name(parser)
     _options.add_config(parser)
@@ -37,6 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Play."""
+    from echelon_bridges.session.folder import is_session
     from echelon_bridges.supervisor import SIGNALS, supervise
     from echelon_engine.errors import UsageError
 
@@ -49,10 +48,12 @@ def run(arguments: Namespace) -> int:
         motion__file=arguments.motion,
         motion__loop=arguments.loop,
         output__record=arguments.record,
+        session__log=arguments.log,
+        nats__url=arguments.nats,
     )
     if arguments.loop and not config.motion.file:
         raise UsageError("--loop", "loops a motion file, and none is given", "add --motion FILE")
-    if config.motion.file:
+    if config.motion.file and not is_session(config.motion.file):
         _options.check_input(config.motion.file, "motion file")
     if config.output.record:
         _options.check_output(config.output.record, ".wav")
