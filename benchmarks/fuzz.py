@@ -1,5 +1,7 @@
-"""Fuzzing of everything that reads datagrams: real captures and every sender's datagrams, mutated, through sniff, the
-decoders and the streams, in all cores; an exception that escapes is shown with its datagram, and memory must stay flat.
+"""Fuzzing of everything that reads datagrams, in all cores: nothing may escape, and memory must stay flat.
+
+Real captures and every sender's datagrams are mutated and go through sniff, the decoders, the streams and the hub that
+fuses them. An exception, a warning or a value out of bounds is shown with its datagram.
 
 python benchmarks/fuzz.py [--datagrams 10_000_000] [--seed 1] [--seconds N] [--json FILE.json]
 """
@@ -26,21 +28,27 @@ from typing import Any
 import numpy as np
 from figures import bar, bar_table, text_table
 
+from echelon_bridges.hub import Hub
 from echelon_bridges.motion.trackers import TrackerBody
 from echelon_bridges.protocol import adapters, captures, mocopi, osc
 from echelon_bridges.protocol.mocopi_stream import MocopiStream
 from echelon_bridges.protocol.reading import LIMITS, Readings
 from echelon_bridges.protocol.sniff import is_vmc, protocol_of
 from echelon_bridges.protocol.vmc import VmcStream
+from echelon_engine.config import Config, Motion
+from echelon_engine.memory import DEVICES
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKETS = ROOT.parent / "shared" / "data" / "motion" / "packets"
+PERFORMERS, SENDERS = 4, 24  # of the hub
+LOOKED = 997  # datagrams between two looks at the hub's figures
 STREAMS = 4  # of each kind, long-lived; a new one takes the place of an old one now and then
 RENEW = 50_000  # datagrams
 CHUNK = 500  # datagrams between two looks at the clock
 WARM_SHARE, WARM_LEAST = 0.1, 3_000  # datagrams of each worker before memory is first measured
 GROWTH_BAR_MB = 8.0
 CHANGES = (0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 4, 5, 6, 7, 8)  # most keep the form and spoil a value
+KINDS = ("mocopi", "vmc", "phones", "none", "hub")
 CLOCK = b"/VMC/Ext/T\0\0,f\0\0"
 WORDS = (
     *(struct.pack("<I", value) for value in (0, 1, 0x7F, 0x80, 0xFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)),
@@ -144,18 +152,25 @@ class Target:
     """Everything that reads datagrams, as the product calls it, with what it promises about the results."""
 
     def __init__(self) -> None:
-        self.fed = dict.fromkeys(("mocopi", "vmc", "phones", "none"), 0)
+        self.fed = dict.fromkeys(KINDS, 0)
         self.frames = self.readings = self.refused = 0
         self._now_ns = 10**9
         self._fed = 0
         self._mocopi = [MocopiStream() for _ in range(STREAMS)]
         self._vmc = [VmcStream() for _ in range(STREAMS)]
         self._trackers = [TrackerBody() for _ in range(STREAMS)]
+        self._hub = Hub([], Config(motion=Motion(performers=PERFORMERS)))
 
     def feed(self, data: bytes) -> None:
-        """Take one datagram; raises whatever a decoder lets escape, and AssertionError for values out of bounds."""
+        """Take one datagram; raises whatever a decoder lets escape, and AssertionError for values out of bounds.
+
+        Every other datagram goes to the hub as a whole, the others to what it is made of.
+        """
         self._fed += 1
         self._now_ns += 4_000_000
+        if self._fed % 2:
+            self._feed_hub(data)
+            return
         lane = self._fed % STREAMS
         if self._fed % RENEW == 0:
             self._mocopi[lane], self._vmc[lane], self._trackers[lane] = MocopiStream(), VmcStream(), TrackerBody()
@@ -176,6 +191,22 @@ class Target:
             self._phone(data, lane)
         else:
             self.fed["none"] += 1
+
+    def _feed_hub(self, data: bytes) -> None:
+        hub, now_ns = self._hub, self._now_ns
+        self.fed["hub"] += 1
+        for _, frames in hub.inject(self._fed // 2 % PERFORMERS, f"sender{self._fed // 2 % SENDERS}", data, now_ns):
+            self._frames(frames)
+        if self._fed % LOOKED == 0:
+            for performer in range(PERFORMERS):
+                hub.publish(None, self._latents, performer, now_ns)
+            json.dumps([hub.report(now_ns), hub.report_devices(now_ns), hub.take_notices()], allow_nan=False)
+            if self._fed % (LOOKED * 7) == 0:
+                hub.recentre()
+
+    def _latents(self, _: Any, record: Any) -> None:
+        assert record.dtype == DEVICES
+        assert np.isfinite(record["latent"]).all(), record
 
     def _phone(self, data: bytes, lane: int) -> None:
         found = adapters.decode(data)
@@ -305,7 +336,7 @@ def measure(
         "seconds": round(elapsed, 1),
         "datagrams": fed,
         "rate_per_second": round(fed / max(elapsed, 1e-9)),
-        "kinds": {kind: sum(row["fed"][kind] for row in rows) for kind in ("mocopi", "vmc", "phones", "none")},
+        "kinds": {kind: sum(row["fed"][kind] for row in rows) for kind in KINDS},
         "frames": sum(row["frames"] for row in rows),
         "readings": sum(row["readings"] for row in rows),
         "figures": sorted(rows, key=lambda row: int(row["worker"])),
