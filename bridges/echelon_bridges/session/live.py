@@ -47,7 +47,7 @@ class Script:
             notes.append("the audio process was replaced during this session: what came before that is played")
         if life.missing:
             notes.append("; ".join(life.missing))
-        controls, inputs = life.playable()
+        controls, inputs, _ = life.playable()
         return cls(script(controls, inputs, session.rate_hz), shared["script"]), notes
 
     def feed(self) -> NDArray[Any]:
