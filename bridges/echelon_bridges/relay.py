@@ -53,12 +53,12 @@ class Relay:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
         except (OSError, UnicodeError) as error:
             raise UsageError(f"sensors.relay {target!r}", f"is not found ({error})", "check the host") from None
-        family, _, _, _, self._address = found[0]
+        self._address: Any = found[0][4]
         self.target = target
         self._told: Callable[[str], None] | None = told
         self.sent = self.dropped = 0
         self._begin_ns: int | None = None  # VMC tells seconds in 32 bits: counted from the first frame
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket = socket.socket(found[0][0], socket.SOCK_DGRAM)
         self._socket.setblocking(False)
 
     def body(self, performer: int, frames: NDArray[Any]) -> None:

@@ -21,6 +21,8 @@ BUDGET_HZ = 4000.0  # pieces a second that one source may send: a bone a message
 BUDGET_BURST = 1000.0
 EXCESS = 64  # refused datagrams more than taken ones: a flood
 SHUT_OUT_NS = 1_000_000_000  # for so long the system drops what a flooding source sends
+DOUBLINGS = 5  # of that, for a source that floods again within CALM_NS of being heard again
+CALM_NS = 10_000_000_000
 SOURCES = 64  # that have a budget at once; one more is refused while all of these are heard
 IDLE_NS = 10_000_000_000  # a source silent for so long gives its place to a new one
 
@@ -78,6 +80,7 @@ class UdpPort:
     counts: PortCounts = field(default_factory=PortCounts)
     _budgets: dict[str, Budget] = field(default_factory=dict)
     _shut_out: dict[str, int] = field(default_factory=dict)  # source -> until when
+    _floods: dict[str, tuple[int, int]] = field(default_factory=dict)  # source -> doublings, until when
     _overflowed: int = 0
 
     def drain(self, now_ns: int) -> list[Datagram]:
@@ -113,10 +116,20 @@ class UdpPort:
             if budget.excess >= EXCESS and host not in self._shut_out:
                 budget.excess = 0
                 # The rest of a turn's datagrams are drained all the same; from then on none of its arrive.
-                until = self._shut_out[host] = now_ns + SHUT_OUT_NS
+                until = self._shut_out[host] = now_ns + self._penalty_ns(host, now_ns)
                 budget.filled_ns = until  # nothing is saved up meanwhile
                 kernel_filter.refuse(self.socket, self._shut_out)
         return received
+
+    def _penalty_ns(self, host: str, now_ns: int) -> int:
+        """Return for how long a flood is shut out: each return of it fills the socket for a moment at others' cost."""
+        doublings, until = self._floods.get(host, (-1, now_ns - CALM_NS))
+        doublings = min(doublings + 1, DOUBLINGS) if now_ns - until < CALM_NS else 0
+        penalty_ns = SHUT_OUT_NS << doublings
+        if len(self._floods) >= 2 * SOURCES:
+            del self._floods[next(iter(self._floods))]
+        self._floods[host] = (doublings, now_ns + penalty_ns)
+        return penalty_ns
 
     def _arrival_ns(self, told: list[tuple[int, int, bytes]], now_ns: int, wall_ns: int) -> int:
         """Return when a datagram reached the system, so that jitter is the network's and not ours."""

@@ -8,7 +8,17 @@ import pytest
 from engines import wait_for
 
 from echelon_bridges import kernel_filter, udp
-from echelon_bridges.udp import BUDGET_BURST, BUDGET_HZ, IDLE_NS, SHUT_OUT_NS, SOURCES, Budget, Datagram, UdpPort
+from echelon_bridges.udp import (
+    BUDGET_BURST,
+    BUDGET_HZ,
+    CALM_NS,
+    IDLE_NS,
+    SHUT_OUT_NS,
+    SOURCES,
+    Budget,
+    Datagram,
+    UdpPort,
+)
 from echelon_engine.errors import UserError
 
 SECOND = 1_000_000_000
@@ -127,6 +137,29 @@ def test_a_flooding_source_is_shut_out_by_the_system_for_a_while(port: UdpPort) 
         flooding.sendto(b"x", port.address)
         wait_for(lambda: turn(SECOND + SHUT_OUT_NS + 100_000_000) or heard, "the source that flooded")
         assert heard == ["127.0.0.2"]
+
+
+def test_a_flood_that_returns_is_shut_out_for_longer_each_time(wire: Wire) -> None:
+    """1 s, 2 s, 4 s .. 32 s; after ten calm seconds it is 1 s again."""
+    port = port_on(wire)
+    now_ns, waits = SECOND, []
+    for _ in range(8):
+        wire.send(*["10.0.0.1"] * 3000)
+        while wire.waiting:
+            port.drain(now_ns)
+        assert port.shuts_out("10.0.0.1")
+        before_ns = now_ns
+        while port.shuts_out("10.0.0.1"):
+            now_ns += SECOND
+            port.drain(now_ns)
+        waits.append((now_ns - before_ns) // SECOND)
+    assert waits == [1, 2, 4, 8, 16, 32, 32, 32]
+    now_ns += CALM_NS
+    wire.send(*["10.0.0.1"] * 3000)
+    while wire.waiting:
+        port.drain(now_ns)
+    port.drain(now_ns + SECOND)
+    assert not port.shuts_out("10.0.0.1")
 
 
 def test_places_of_silent_sources_are_given_to_new_ones(wire: Wire) -> None:
