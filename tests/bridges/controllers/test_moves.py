@@ -80,7 +80,7 @@ def test_a_rested_fader_keeps_what_nobody_moved_and_loses_what_somebody_did() ->
     moves = moves_of(desk, c7="lane.gain")
     moves.lanes(lanes(0.5))
     moves.move("cc 1 7", 0.5, 0)
-    moves.lanes(lanes(0.5))
+    moves.lanes(lanes(0.49))  # it may stand a little off
     moves.move("cc 1 7", 0.6, 5 * SECOND)
     assert desk.sets[-1] == ("lane.gain", "0.60000")
     moves.lanes(lanes(0.1))
