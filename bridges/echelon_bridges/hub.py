@@ -24,8 +24,8 @@ from echelon_bridges.fusion.seats import Seats
 from echelon_bridges.protocol import adapters
 from echelon_bridges.protocol.reading import Reading
 from echelon_bridges.protocol.refusal import Refusal
-from echelon_bridges.protocol.sniff import protocol_of
-from echelon_bridges.sensors import VMC_WITHIN, Inlet, Sensor, open_sensors
+from echelon_bridges.protocol.sniff import is_vmc, protocol_of
+from echelon_bridges.sensors import Inlet, Sensor, open_sensors
 from echelon_engine.config import Config
 from echelon_engine.errors import UsageError
 from echelon_engine.memory import BREAK, DEVICES
@@ -109,7 +109,7 @@ class Hub:
         self, sensor: Sensor, data: bytes, host: str, port: int, arrival_ns: int, now_ns: int
     ) -> Iterator[tuple[int, Frames]]:
         kind = protocol_of(data)
-        if kind == "osc" and b"/VMC/" in data[:VMC_WITHIN]:
+        if kind == "osc" and is_vmc(data):
             kind = "vmc"
         if kind is None:
             sensor.foreign()

@@ -13,7 +13,6 @@ from echelon_engine.config import SENSOR_KINDS, Config
 from echelon_engine.errors import UserError
 
 BODIES = 128  # senders that one port keeps apart
-VMC_WITHIN = 256  # bytes at the head of a datagram in which a VMC address shows
 
 
 class Port(Protocol):

@@ -81,8 +81,8 @@ def take(message: Message, found: Readings) -> None:
         axis = AXES[last]
         del parts[-1]
         last = _plain(parts[-1])
-    if parts == ["sensors"] and len(message.args) == FLAT:
-        _take_flat(message, found)
+    if last == "sensors" and len(message.args) == FLAT:
+        _take_flat(message, "osc:" + "/".join(parts[:-1]) if len(parts) > 1 else "", found)
         return
     degrees = last.endswith("deg") and last[:-3] in NAMES
     if degrees:
@@ -130,8 +130,8 @@ def _plain(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "")
 
 
-def _take_flat(message: Message, found: Readings) -> None:
+def _take_flat(message: Message, device: str, found: Readings) -> None:
     """Acceleration, acceleration without gravity, roll pitch yaw, rate, gravity, rate without bias: three each."""
     for at, quantity in ((0, "acceleration"), (3, "user_acceleration"), (6, "euler"), (12, "gravity")):
-        found.add("rime", "", quantity, message.args[at : at + 3])
-    found.add("rime", "", "angular_rate", message.args[15:18])
+        found.add("rime", device, quantity, message.args[at : at + 3])
+    found.add("rime", device, "angular_rate", message.args[15:18])

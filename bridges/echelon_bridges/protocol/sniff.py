@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+VMC_WITHIN = 256  # bytes at the head of a datagram in which a VMC address shows
+
 
 def protocol_of(data: bytes) -> str | None:
     """Return "mocopi", "osc", "json" or None for a datagram."""
@@ -15,5 +17,5 @@ def protocol_of(data: bytes) -> str | None:
 
 
 def is_vmc(data: bytes) -> bool:
-    """Return whether an OSC datagram is a VMC performer's: a message of its, alone or in a bundle."""
-    return data.startswith(b"/VMC/") or (data[:1] == b"#" and b"/VMC/" in data)
+    """Return whether an OSC datagram is a VMC performer's: a message of its, alone or early in a bundle."""
+    return b"/VMC/" in data[:VMC_WITHIN]

@@ -171,6 +171,10 @@ def test_the_last_element_names_the_sensor_of_an_unknown_program() -> None:
         found = read([senders.floats(address, [1, 2, 3])])
         reading = found.readings[0]
         assert (reading.device, reading.quantity, reading.values, reading.axis) == expected, address
+    flat = read([senders.floats("/left/sensors", range(18))]).readings
+    assert {(r.device, r.quantity) for r in flat} == {
+        ("osc:left", q) for q in ("acceleration", "user_acceleration", "euler", "gravity", "angular_rate")
+    }
     named = read([osc.encode_message("/polar/acc", "sfff", ["stick", 1.0, 2.0, 3.0])]).readings[0]
     assert (named.device, named.values) == ("osc:polar/stick", (1.0, 2.0, 3.0))
     for address in ("/1/fader1", "/left/touch", "/", "//", "/x", "/gyro/w", "/orientation"):
@@ -200,6 +204,13 @@ def test_trackers_say_which_one_they_are() -> None:
         ("head", "position", (0.0, pytest.approx(1.7), 0.0), "m"),
     ]
     assert read(senders.vrchat({"9": ((1, 2, 3), None)})).unknown == 1
+
+
+def test_vmc_is_told_from_phones() -> None:
+    """A VMC performer's bundles and messages are known by their first bytes; no phone's are taken for them."""
+    for bundle in (True, False):
+        assert all(sniff.is_vmc(data) for _, data in senders.vmc_frames(2, bundle=bundle))
+    assert not any(sniff.is_vmc(data) for data in CORPUS)
 
 
 def test_time_tags_are_never_waited_for() -> None:
