@@ -36,6 +36,8 @@ needs_nats = [
     ),
     pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning"),  # of nats-py
 ]
+with contextlib.suppress(ImportError):
+    importlib.import_module("nats")  # before any thread does: two at once would wait for each other
 PERIOD_NS = round(1e9 / 60)
 NO_EVENTS = np.zeros(0, EVENT)
 NO_CONTROLS = np.zeros(0, CONTROL)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from echelon_bridges.messages.fields import DYNAMICS, SILENCE_DB, Dynamics, Statistic, finite, levels_db
 from echelon_bridges.messages.table import Bar
-from echelon_engine.memory import CONTROL_RATE_HZ, ENGINE_STATES, LATENT_STATE_NAMES, NOTE_ON
+from echelon_engine.memory import CONTROL, CONTROL_RATE_HZ, ENGINE_STATES, LATENT_STATE_NAMES, NOTE_ON
 
 BEATS_PER_BAR = 4
 MOST_FRAMES = 60 * 64  # of one bar; a slower one is made from its first frames and its last
@@ -31,7 +31,7 @@ class BarTracker:
     def __init__(self, engine: str, session: str) -> None:
         self.engine, self.session = engine, session
         self._sequence = 0
-        self._parts: list[NDArray[Any]] = []
+        self._records = np.zeros(256, CONTROL)  # of the bar in progress; grows with the longest
         self._frames = 0
         self._onsets: list[tuple[int, int]] = []  # epoch, frame
 
@@ -47,28 +47,34 @@ class BarTracker:
         if not len(controls):
             return []
         bars: list[Bar] = []
-        # A new bar begins where the bar or the epoch differs from the record before.
-        edges = np.flatnonzero(np.diff(controls["bar"]) | np.diff(controls["epoch"])) + 1
-        for part in np.split(controls, edges):
-            if self._parts and (
-                part["bar"][0] != self._parts[-1]["bar"][-1] or part["epoch"][0] != self._parts[-1]["epoch"][-1]
-            ):
-                bars.append(self._finish(part[0], now_ns, wall_s))
-            if self._frames < MOST_FRAMES:
-                self._parts.append(part.copy())
-                self._frames += len(part)
-            else:
-                self._parts[-1] = part[-1:].copy()
+        for part in _runs(controls):
+            if self._frames:
+                last = self._records[self._frames - 1]
+                if part["bar"][0] != last["bar"] or part["epoch"][0] != last["epoch"]:
+                    bars.append(self._finish(part[0], now_ns, wall_s))
+            self._keep(part)
         return bars
+
+    def _keep(self, part: NDArray[Any]) -> None:
+        end = self._frames + len(part)
+        if end > MOST_FRAMES:
+            self._records[self._frames - 1] = part[-1]
+            return
+        if end > len(self._records):
+            grown = np.zeros(2 * end, CONTROL)
+            grown[: self._frames] = self._records[: self._frames]
+            self._records = grown
+        into = self._records[self._frames : end].view(np.uint8)
+        into[:] = np.frombuffer(part.tobytes(), np.uint8)  # bytes: copying field by field takes ten times as long
+        self._frames = end
 
     def unfinished(self, now_ns: int, wall_s: float) -> Bar | None:
         """Return the bar in progress as it is, `complete: false`, and forget it; None when there is none."""
-        return self._finish(None, now_ns, wall_s) if self._parts else None
+        return self._finish(None, now_ns, wall_s) if self._frames else None
 
     def _finish(self, following: Any, now_ns: int, wall_s: float) -> Bar:
         """Return the bar that was collected; `following` is the first record after it, None at the end."""
-        records = np.concatenate(self._parts)
-        self._parts, self._frames = [], 0
+        records, self._frames = self._records[: self._frames], 0
         first, last = records[0], records[-1]
         epoch, bar = int(first["epoch"]), int(first["bar"])
         ends_here = following is not None and following["epoch"] == epoch
@@ -108,6 +114,13 @@ class BarTracker:
         here = [onset for onset in self._onsets if onset < (epoch, end_frame)]
         self._onsets = [onset for onset in self._onsets if onset >= (epoch, end_frame)]
         return len(here)
+
+
+def _runs(controls: NDArray[Any]) -> list[NDArray[Any]]:
+    """Return the records cut wherever the bar or the epoch differs from the record before."""
+    if len(controls) == 1:
+        return [controls]  # as it is nearly always when live
+    return np.split(controls, np.flatnonzero(np.diff(controls["bar"]) | np.diff(controls["epoch"])) + 1)
 
 
 def _mean(values: NDArray[Any]) -> float:

@@ -22,13 +22,23 @@ def about(unit: str, text: str, **rules: Any) -> Meta:
 
 def finite(values: Any) -> NDArray[np.float64]:
     """Return numbers as float64, same shape, with 0 for each that is not finite: JSON has no word for those."""
-    return np.nan_to_num(np.asarray(values, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    return _or(values, 0.0)
+
+
+def copied(records: NDArray[Any]) -> NDArray[Any]:
+    """Return a read-only copy of structured records (n,): their bytes, since copying field by field takes 20 times."""
+    return np.frombuffer(records.tobytes(), records.dtype)
 
 
 def levels_db(values: Any) -> NDArray[np.float64]:
     """Return levels in dBFS as float64, same shape, none below SILENCE_DB; what is not finite is silence."""
-    levels = np.nan_to_num(np.asarray(values, np.float64), nan=SILENCE_DB, posinf=SILENCE_DB, neginf=SILENCE_DB)
-    return np.maximum(levels, SILENCE_DB)
+    return np.maximum(_or(values, SILENCE_DB), SILENCE_DB)
+
+
+def _or(values: Any, instead: float) -> NDArray[np.float64]:
+    numbers = np.asarray(values, np.float64)
+    known = np.isfinite(numbers)
+    return numbers if known.all() else np.where(known, numbers, instead)
 
 
 # The ten scalars of a bar's conditioning (spec/equilibrium.md, "Dynamics and LatentState"), in its order.

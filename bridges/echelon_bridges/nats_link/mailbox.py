@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_bridges.messages.bars import BarTracker
+from echelon_bridges.messages.fields import copied
 from echelon_bridges.messages.table import Bar
 from echelon_engine.memory import ALL_OFF, CONTROL_RATE_HZ, NOTE_OFF, NOTE_ON
 
@@ -41,14 +42,14 @@ class Continuous:
     _next_ns: int = -(1 << 62)
 
     def offer(self, record: Any, time_ns: int) -> None:
-        """Take a copy of a record if one is due at `time_ns` (of the record itself)."""
+        """Take a record, which nobody else changes, if one is due at `time_ns` (of the record itself)."""
         # Half a control period of grace: a rate of 60 takes all of 60 records a second, whatever they are rounded to.
         if self._next_ns - GRACE_NS > time_ns > self._next_ns - 4 * self.period_ns:
             return
         on_grid = abs(time_ns - self._next_ns) <= self.period_ns
         self._next_ns = (self._next_ns if on_grid else time_ns) + self.period_ns
         self.due += 1
-        self.waiting.append(Numbered(self.due, record.copy()))
+        self.waiting.append(Numbered(self.due, record))
 
 
 class Mailbox:
@@ -69,12 +70,14 @@ class Mailbox:
 
     def offer(self, controls: NDArray[Any], events: NDArray[Any], now_ns: int, wall_s: float) -> None:
         """Take what the callback emitted: memory.CONTROL (n,) and memory.EVENT (m,)."""
-        for record in controls:
-            self.controls.offer(record, int(record["time_ns"]))
         if len(controls):
-            self.newest = controls[-1].copy()
-        for event in events:
-            self._note(event.copy())
+            kept = copied(controls)
+            for record in kept:
+                self.controls.offer(record, int(record["time_ns"]))
+            self.newest = kept[-1]
+        if len(events):
+            for event in copied(events):
+                self._note(event)
         for bar in self._bars.feed(controls, events, now_ns, wall_s):
             self.newest_bar = bar
             if len(self.outbox) < OUTBOX_BARS:
@@ -100,7 +103,7 @@ class Mailbox:
         subject = self.bodies.get(performer)
         if subject is None:
             subject = self.bodies[performer] = Continuous(self._period_ns)
-        for frame in frames:
+        for frame in copied(frames):
             subject.offer(frame, int(frame["time_ns"]))
 
     def sounding_notes(self) -> NDArray[Any] | list[Any]:

@@ -106,7 +106,7 @@ def test_stopped_for_seconds(server: Server) -> None:
         run(work)
         check_music(stage)
         report = stage.outlet.report()
-        assert report["gaps"]["params"] == sum(gaps) > 60
+        assert 60 < sum(gaps) <= report["gaps"]["params"]  # later ones may have been counted since
         assert report["connections"] == 1
         assert ages[-1] < 2.0
         assert max(ages) < 5.5
