@@ -9,8 +9,10 @@ import time
 from functools import partial
 from pathlib import Path
 from threading import Event
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from echelon_bridges.child import answer, begin, requests, say
@@ -21,7 +23,7 @@ from echelon_bridges.sensors import Sensor
 from echelon_engine.block import SharedBlock
 from echelon_engine.config import Config
 from echelon_engine.errors import UserError
-from echelon_engine.memory import TOOK_MOTION
+from echelon_engine.memory import DEVICES, SHARED, TOOK_MOTION
 
 if TYPE_CHECKING:
     from echelon_bridges.recorder import Recorder
@@ -81,14 +83,30 @@ def start_recording(config: Config, shared: Any) -> Recorder | None:
     return Recorder(shared["sound"], writer, lambda: open_writer(unused(first)))
 
 
+def load_rings() -> ModuleType:
+    """Import the rings and compile what is used of them, so that no turn of the loop waits for it."""
+    from echelon_engine import rings
+
+    for name in ("records", "events", "inputs"):
+        ring = np.zeros(1, SHARED[name])[0]
+        rings.pop(np.zeros(1, ring["item"].dtype), ring)
+    for ring in (
+        np.zeros(1, SHARED["script"])[0],
+        np.zeros(1, SHARED["frames"].base)[0],
+        np.zeros(1, SHARED["commands"].base)[0],
+    ):
+        rings.push(ring, np.zeros(1, ring["item"].dtype))
+    rings.publish(np.zeros(1, SHARED["devices"])[0], np.zeros(1, DEVICES))
+    return rings
+
+
 class Bridges:
     """The loop: sensors at once, the player and the rings every 10 ms (4 ms with outlets), a report twice a second."""
 
     def __init__(self, config: Config, block: SharedBlock) -> None:
         from echelon_bridges.player import Player
-        from echelon_engine import rings
 
-        self._rings, self._shared, self._config = rings, block.shared, config
+        self._rings, self._shared, self._config = load_rings(), block.shared, config
         header = self._shared["header"]
         self._script = self._open_script()
         source = None if header["live_seen"] or self._script else motion_source(config)
