@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "run": "play: start the engine, live, until Ctrl-C",
     "render": "play a motion file into a WAV file, as fast as it can",
     "status": "what a running engine counts: blocks, underruns, load, sensors, processes",
+    "sensors": "what is heard: rates, loss, jitter, roles; assign, recentre, calibrate",
     "set": "change a live setting of a running engine: echelon-engine set KEY VALUE",
     "devices": "list the audio devices",
     "midi": "list MIDI ports, show what comes in, learn which controller moves which setting",
