@@ -335,9 +335,7 @@ def _scale(ratio: float) -> float:
 
 def _frame(hinge: Vector, up: Vector) -> one.Quaternion:
     """Return the rotation whose x axis is `hinge` and whose y axis is `up`, both of length 1 and across."""
-    ahead = v.cross(hinge, up)
-    x, y, z, w = qt.from_matrix(np.array([hinge, up, ahead]).T).tolist()
-    return (x, y, z, w)
+    return v.from_axes(hinge, up, v.cross(hinge, up))
 
 
 def _across(vector: Vector, along: Vector) -> Vector | None:

@@ -47,3 +47,21 @@ def between(u: Sequence[float], v: Sequence[float]) -> one.Quaternion:
         return one.normalise((*across, 0.0))
     x, y, z = scaled(cross(u, v), 1.0 / product)
     return one.normalise((x, y, z, 1.0 + dot))
+
+
+def from_axes(x: Vector, y: Vector, z: Vector) -> one.Quaternion:
+    """Return the rotation that turns the axes into three vectors of length 1, across each other and right-handed.
+
+    By the largest of the four squares (Shepperd, 1978).
+    """
+    trace = x[0] + y[1] + z[2]
+    largest = max(x[0], y[1], z[2], trace)
+    if largest == trace:
+        q = (y[2] - z[1], z[0] - x[2], x[1] - y[0], 1.0 + trace)
+    elif largest == x[0]:
+        q = (1.0 + x[0] - y[1] - z[2], x[1] + y[0], x[2] + z[0], y[2] - z[1])
+    elif largest == y[1]:
+        q = (x[1] + y[0], 1.0 + y[1] - z[2] - x[0], y[2] + z[1], z[0] - x[2])
+    else:
+        q = (x[2] + z[0], y[2] + z[1], 1.0 + z[2] - x[0] - y[1], x[1] - y[0])
+    return one.normalise(q)

@@ -152,14 +152,14 @@ def test_frames_before_the_rig_are_counted_apart() -> None:
 @pytest.mark.parametrize("kind", ["mocopi", "vmc"])
 @pytest.mark.parametrize("drift_ppm", [1700.0, -1700.0])
 def test_drifting_clocks_stay_near_the_arrival(kind: str, drift_ppm: float) -> None:
-    """A clock 1700 ppm off for two minutes, 200 ms in all, moves no stamp more than 15 ms; the drift is reported."""
+    """A clock 1700 ppm off, 100 ms in a minute, moves no stamp more than 15 ms; the drift is reported."""
     still = senders.CALM
     if kind == "mocopi":
         stream: MocopiStream | VmcStream = MocopiStream()
-        datagrams = senders.mocopi_frames(30 * 120, rate_hz=30.0, drift_ppm=drift_ppm, pose=lambda n: still)
+        datagrams = senders.mocopi_frames(30 * 60, rate_hz=30.0, drift_ppm=drift_ppm, pose=lambda n: still)
     else:
         stream = VmcStream()
-        datagrams = senders.vmc_frames(30 * 60, rate_hz=30.0, drift_ppm=drift_ppm, pose=lambda n: still)
+        datagrams = senders.vmc_frames(30 * 30, rate_hz=30.0, drift_ppm=drift_ppm, pose=lambda n: still)
     frames = play(stream, datagrams)
     late_ms = (frames["arrival_ns"] - frames["time_ns"]) / 1e6
     assert late_ms.min() >= 0
