@@ -237,7 +237,7 @@ async def client(url: str, **options: Any) -> AsyncIterator[Any]:
     async def quiet(_: Exception) -> None:
         pass
 
-    connection = await nats.connect(url, error_cb=quiet, **options)
+    connection = await nats.connect(url, **{"error_cb": quiet, **options})
     try:
         yield connection
     finally:

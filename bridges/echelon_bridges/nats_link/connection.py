@@ -103,10 +103,17 @@ def _tls(nats: Nats) -> ssl.SSLContext:
     return context
 
 
-async def connect(server: Server, nats: Nats, name: str, closed: Callable[[Exception | None], None]) -> Client:
+async def connect(
+    server: Server,
+    nats: Nats,
+    name: str,
+    closed: Callable[[Exception | None], None],
+    forbidden: Callable[[str], None],
+) -> Client:
     """Return a connection called `name`, or raise `UserError` that says what is wrong; takes some seconds at most.
 
-    It does not reconnect by itself: `closed(error)` is called once when it ends, for whatever reason.
+    It does not reconnect by itself: `closed(error)` is called once when it ends, for whatever reason. `forbidden(what)`
+    is told what the server does not let this user do; the connection goes on.
     """
     from nats.aio.client import Client
     from nats.errors import Error
@@ -148,6 +155,8 @@ async def connect(server: Server, nats: Nats, name: str, closed: Callable[[Excep
         last[0] = error
         if not failed.done():
             failed.set_result(error)
+        if "permissions violation" in str(error).lower():
+            forbidden(str(error).removeprefix("nats: ").strip("'"))
 
     async def on_closed() -> None:
         closed(last[0] or client.last_error)

@@ -158,7 +158,9 @@ class Link:
         servers = connection.servers_of(url)
         where = servers[attempt % len(servers)]
         self.shown = where.shown
-        client = await connection.connect(where, self._config.nats, f"echelon-engine {self.engine}", closed)
+        client = await connection.connect(
+            where, self._config.nats, f"echelon-engine {self.engine}", closed, self._forbidden
+        )
         try:
             await self.requests.open(client)
         except BaseException:
@@ -288,6 +290,11 @@ class Link:
             grid=None,
             health=self._health,
             notes=build.notes(mailbox.sounding_notes()),  # type: ignore[arg-type]
+        )
+
+    def _forbidden(self, what: str) -> None:
+        self._warn(
+            f"{self.shown} forbids something ({what})", "give this user the permissions of deploy/nats-server.conf"
         )
 
     def _notice(self, text: str) -> None:
