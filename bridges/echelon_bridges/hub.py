@@ -52,6 +52,7 @@ class Hub:
         self._before: list[Body | None] = [None] * self.performers  # body whose frame each performer got last
         self._centres = [Centre() for _ in range(self.performers)]
         self._slots: dict[Place, Device] = {}
+        self._hosts: set[str] = set()  # that have a device
         self._inlets: dict[int, Sensor] = {}
         self._notices: list[str] = []
         self._record = np.zeros(1, DEVICES)
@@ -125,7 +126,7 @@ class Hub:
                 return
             sensor.refuse(decoded.refused)
             if not decoded.readings:
-                if decoded.unknown:
+                if decoded.unknown and host not in self._hosts:  # what a phone says besides motion is no noise
                     sensor.foreign()
                 return
             readings = decoded.readings
@@ -251,7 +252,7 @@ class Hub:
 
     def _settle(self) -> None:
         """Find out anew which device plays which part."""
-        self._slots = {}
+        self._slots, self._hosts = {}, {device.host for device in self.devices.values()}
         for device in self.devices.values():
             place = self.roles.of(device.name, device.host)
             if place is not None and place[1] in SLOTS:
