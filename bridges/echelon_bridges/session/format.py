@@ -87,6 +87,17 @@ def _bytes(kind: int, records: NDArray[Any]) -> bytes:
     return (raw & mask).tobytes()
 
 
+def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return a copy of records of one type, one part after the other; bytes, as NumPy goes field by field."""
+    result = np.empty(sum(map(len, parts)), parts[0].dtype)
+    raw, size = result.view(np.uint8), result.itemsize
+    at = 0
+    for part in parts:
+        raw[at : at + len(part) * size] = np.ascontiguousarray(part).view(np.uint8)
+        at += len(part) * size
+    return result
+
+
 def layout() -> dict[str, Any]:
     """Return, for the header, the bytes of each record and its fields as [type, shape, offset]."""
     return {

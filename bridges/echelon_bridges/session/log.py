@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from echelon_bridges.messages.bars import BarTracker
@@ -93,14 +92,14 @@ class SessionLog:
     def inputs(self, inputs: NDArray[Any]) -> None:
         """Log what the callback took: memory.INPUT (n,)."""
         if len(inputs):
-            self._give("inputs", inputs.copy(), inputs.nbytes, (0, 0, len(inputs)))
+            self._give("inputs", form.joined([inputs]), inputs.nbytes, (0, 0, len(inputs)))
 
     def offer(self, controls: NDArray[Any], events: NDArray[Any], now_ns: int) -> None:
         """Log memory.CONTROL (n,) and memory.EVENT (m,); `now_ns` is CLOCK_MONOTONIC."""
         self._now_ns = now_ns
         if len(controls) or len(events):
             size = controls.nbytes + events.nbytes
-            self._give("music", (controls.copy(), events.copy()), size, (len(controls), len(events), 0))
+            self._give("music", (form.joined([controls]), form.joined([events])), size, (len(controls), len(events), 0))
         if len(controls):
             self._control = int(controls["epoch"][-1]), int(controls["frame"][-1])
 
@@ -241,7 +240,7 @@ class SessionLog:
         self._bytes_out += size
         self._written = done
         if music:
-            controls, events = (np.concatenate(each) for each in zip(*music, strict=True))
+            controls, events = (form.joined(each) for each in zip(*music, strict=True))
             self._frames += len(controls)
             self._bars(controls, events)
 
@@ -261,6 +260,8 @@ class SessionLog:
 
     def _unknown(self, controls: NDArray[Any]) -> NDArray[Any]:
         epoch, frame = self._tail.control
+        if frame < 0:
+            return controls
         known = (controls["epoch"] == epoch) & (controls["frame"] <= frame)
         return controls[~known] if known.any() else controls
 

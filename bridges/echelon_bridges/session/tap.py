@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from echelon_bridges.session.format import joined
 from echelon_engine import rings
 
 
@@ -32,7 +33,7 @@ class Tap:
         count = written - self._next
         first = self._next % self._capacity
         whole = self._items[first : first + count]
-        items = np.concatenate([whole, self._items[: count - len(whole)]]) if len(whole) < count else whole.copy()
+        items = joined([whole, self._items[: count - len(whole)]])
         self._next = written
         self.taken += count
         return items
