@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echelon_bridges.messages.fields import DYNAMICS, SILENCE_DB, Dynamics, Statistic, finite, levels_db
+from echelon_bridges.messages.fields import DYNAMICS, SILENCE_DB, Dynamics, Statistic, finite, levels_db, state_name
 from echelon_bridges.messages.table import Bar
-from echelon_engine.memory import CONTROL, CONTROL_RATE_HZ, ENGINE_STATES, LATENT_STATE_NAMES, NOTE_ON
+from echelon_engine.memory import CONTROL, CONTROL_RATE_HZ, LATENT_STATE_NAMES, NOTE_ON
 
 BEATS_PER_BAR = 4
 MOST_FRAMES = 60 * 64  # of one bar; a slower one is made from its first frames and its last
@@ -100,7 +100,7 @@ class BarTracker:
             begin_wall_s=round(wall_s - (now_ns - int(first["time_ns"])) / 1e9, 6),
             seconds=round((end_ns - int(first["time_ns"])) / 1e9, 6),
             tempo_bpm=round(float(last["tempo_bpm"]), 3),
-            state=ENGINE_STATES[int(last["state"])],  # type: ignore[arg-type]
+            state=state_name(int(last["state"])),
             commitment=_mean(records["c"]),
             energy=_mean(records["energy"]),
             loudness_db=_level_db(records["loudness_db"]),

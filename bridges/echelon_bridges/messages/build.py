@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_bridges import status as status_document
-from echelon_bridges.messages.fields import Latent, Note, Positions, Values, finite, levels_db
+from echelon_bridges.messages.fields import Latent, Note, Positions, Values, finite, levels_db, state_name
 from echelon_bridges.messages.table import Body, Health, Params, State
-from echelon_engine.memory import ALL_OFF, BREAK, ENGINE_STATES, FROZEN, HELD, MUTED, NOTE_ON, PRESENT, SYNTHETIC
+from echelon_engine.memory import ALL_OFF, BREAK, FROZEN, HELD, MUTED, NOTE_ON, PRESENT, SYNTHETIC
 from echelon_engine.parameters import PARAMETERS
 
 X_BITS = np.arange(6)
@@ -59,7 +59,6 @@ def params(record: Any, made: Stamp) -> Params:
 def state(record: Any, made: Stamp) -> State:
     """Return the state in one memory.CONTROL, rounded to 6 decimals."""
     flags = int(record["flags"])
-    index = int(record["state"])
     names = ("c", "energy", "lr_pan", "transition_intensity", "dell_coherence", "tempo_bpm", "beat")
     c, energy, lr_pan, transition, coherence, tempo, beat = finite([record[name] for name in names]).round(6).tolist()
     return State(
@@ -68,7 +67,7 @@ def state(record: Any, made: Stamp) -> State:
         frame=int(record["frame"]),
         time_ns=int(record["time_ns"]),
         motion_ns=int(record["motion_arrival_ns"]),
-        state=ENGINE_STATES[index if 0 <= index < len(ENGINE_STATES) else 0],  # type: ignore[arg-type]
+        state=state_name(int(record["state"])),
         present=bool(flags & PRESENT),
         held=bool(flags & HELD),
         frozen=bool(flags & FROZEN),

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from echelon_engine.memory import LATENT_STATE_NAMES
+from echelon_engine.memory import ENGINE_STATES, LATENT_STATE_NAMES
 from echelon_engine.parameters import PARAMETERS
 
 SILENCE_DB = -200.0
@@ -18,6 +18,11 @@ SILENCE_DB = -200.0
 def about(unit: str, text: str, **rules: Any) -> Meta:
     """Return what a field is: its unit ("" where it has none), a line of explanation, rules that msgspec checks."""
     return Meta(description=text, extra={"unit": unit}, **rules)
+
+
+def state_name(index: int) -> Any:
+    """Return the name of an engine's state by its index; one that is none is the first."""
+    return ENGINE_STATES[index if 0 <= index < len(ENGINE_STATES) else 0]
 
 
 def finite(values: Any) -> NDArray[np.float64]:

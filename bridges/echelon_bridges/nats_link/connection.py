@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import importlib.util
 import socket
 import ssl
@@ -222,6 +223,9 @@ async def within(seconds: float, task: Awaitable[Any]) -> bool:
     return not running.cancelled() and running.exception() is None
 
 
+_REFUSED = f"[Errno {errno.ECONNREFUSED}]"  # as asyncio says it of a name with several addresses
+
+
 def _reason(error: BaseException) -> str:
     return str(getattr(error, "strerror", "") or getattr(error, "reason", "") or error or type(error).__name__)
 
@@ -241,7 +245,7 @@ def explain(error: BaseException, nats: Nats) -> tuple[str, str]:
         return f"TLS failed ({_reason(error)})", "check nats.tls_ca, nats.tls_cert and nats.tls_key"
     if "does not offer tls" in lower:
         return "does not offer TLS", "turn it on there, or write nats:// if nobody may listen in"
-    if isinstance(error, ConnectionRefusedError):
+    if isinstance(error, ConnectionRefusedError) or (isinstance(error, OSError) and _REFUSED in text):
         return "refuses the connection: nothing listens there", "start the server, or change nats.url"
     if isinstance(error, socket.gaierror):
         return f"is not known ({_reason(error)})", "change nats.url"

@@ -121,6 +121,8 @@ class Link:
             self._answered_s = time.monotonic()
             self.connected, self.trouble = True, ""
             self.connections += 1
+            if self.server is not None:
+                self.server.trust()
             self._said.clear()  # whatever goes wrong from now on is news
             self._notice(f"connected to the NATS server {self.shown}")
             work: list[Coroutine[Any, Any, None]] = [
@@ -258,7 +260,7 @@ class Link:
     async def _ask_health(self) -> None:
         """Ask for the counters once a second, connected or not: a snapshot carries them, too."""
         while True:
-            with contextlib.suppress(UserError, KeyError, TypeError, ValueError):
+            with contextlib.suppress(Exception):  # an engine that starts or stops has no counters
                 document = (await self.requests.asker.ask({"command": "status"}))["status"]
                 self._health = build.health(
                     document,

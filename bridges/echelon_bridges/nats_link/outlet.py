@@ -135,7 +135,10 @@ class NatsOutlet:
     def _run(self) -> None:
         """Be the thread: keep the link until the end."""
         logging.getLogger("nats").setLevel(logging.CRITICAL)  # what matters is said by the link, once
-        asyncio.run(self._main())
+        try:
+            asyncio.run(self._main())
+        except Exception as error:  # a fault of the link itself: the music goes on without it
+            self._say("warning", text=f"NATS has stopped: {type(error).__name__}: {error}")
 
     async def _main(self) -> None:
         loop = asyncio.get_running_loop()

@@ -27,6 +27,7 @@ LOOPBACK = "127.0.0.1"
 START_S = 5.0
 LEAVE_S = 3.0  # for an earlier server of this very engine to go
 STOP_S = 0.4
+HUNG_S = 60.0  # a server of our own that lets nobody connect for so long is replaced
 MEMORY_BYTES = 64 << 20  # JetStream's memory store, which nothing here uses
 LOG_BYTES = 1 << 20
 
@@ -77,6 +78,7 @@ class EmbeddedServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._address = 0
         self._own_name = f"echelon-{name}"
+        self._trusted_s = 0.0
 
     @property
     def pid(self) -> int | None:
@@ -85,8 +87,9 @@ class EmbeddedServer:
 
     async def ensure(self) -> str:
         """Return the URL of a server that runs, after starting one if there is need. Raises `UserError`."""
-        if self.pid is not None:
+        if self.pid is not None and time.monotonic() - self._trusted_s < HUNG_S:
             return f"nats://{LOOPBACK}:{self._address}"
+        self.stop()
         if self._port and (found := await self._found()) is not None:
             if "server_id" not in found:
                 raise UserError(
@@ -100,8 +103,13 @@ class EmbeddedServer:
             )
             return f"nats://{LOOPBACK}:{self._port}"
         self._address = await self._start()
+        self.trust()
         self._notice(f"NATS server on {LOOPBACK}:{self._address}, bars are stored in {self.folder}")
         return f"nats://{LOOPBACK}:{self._address}"
+
+    def trust(self) -> None:
+        """Note that the server is connected to now."""
+        self._trusted_s = time.monotonic()
 
     async def _found(self) -> dict[str, Any] | None:
         """Return what answers on the port; an earlier server of this engine (its process was killed) is waited for."""

@@ -17,6 +17,8 @@ import pytest
 from engines import wait_for
 from nats_rig import Server, Stage, client, free_tcp_port, needs_nats, run, stored_ids
 
+from echelon_bridges.nats_link import connection, link
+
 pytestmark = needs_nats
 BAR_FRAMES = 12  # five bars a second
 CLOSE_S = 2.5  # 2 s, and a busy machine
@@ -80,7 +82,7 @@ def test_stopped_for_seconds(server: Server) -> None:
     ages: list[float] = []
 
     async def work() -> None:
-        async with client(server.url, ping_interval=60) as connection:
+        async with client(server.url, ping_interval=60) as consumer:
             numbers: list[int] = []
 
             async def heard(message: Any) -> None:
@@ -90,8 +92,8 @@ def test_stopped_for_seconds(server: Server) -> None:
                 numbers.append(params["sequence"])
                 ages.append((time.monotonic_ns() - params["monotonic_ns"]) / 1e9)
 
-            await connection.subscribe("echelon.echelon.params", cb=heard)
-            await connection.flush()
+            await consumer.subscribe("echelon.echelon.params", cb=heard)
+            await consumer.flush()
             stage.play(bar_frames=BAR_FRAMES)
             while len(numbers) < 30:
                 await asyncio.sleep(0.02)
@@ -210,6 +212,60 @@ def test_slow_consumer(server: Server) -> None:
         check_music(stage)
     finally:
         stage.close()
+
+
+class Cable:
+    """A line to a server that can be cut without either end being told, as when an interface goes away."""
+
+    def __init__(self, port: int) -> None:
+        self.cut = False
+        self._port = port
+        self._door = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._door.getsockname()[1])
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                guest, _ = self._door.accept()
+                host = socket.create_connection(("127.0.0.1", self._port))
+                for one, other in ((guest, host), (host, guest)):
+                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError), source, sink:
+            while data := source.recv(65536):
+                while self.cut:
+                    time.sleep(0.02)
+                sink.sendall(data)
+
+    def close(self) -> None:
+        """Take the plug out."""
+        self.cut = False
+        self._door.shutdown(socket.SHUT_RDWR)
+        self._door.close()
+
+
+def test_line_goes_dead(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that goes dead without a word is noticed, cut and made anew; bars are stored once and in order."""
+    monkeypatch.setattr(link, "GONE_S", 1.5)
+    monkeypatch.setattr(connection, "CONNECT_S", 0.5)
+    cable = Cable(server.port)
+    stage = Stage(url=f"nats://127.0.0.1:{cable.port}")
+    try:
+        stage.play(bar_frames=BAR_FRAMES)
+        wait_for(lambda: stage.outlet.report()["bars_stored"] >= 2, "bars")
+        cable.cut = True
+        wait_for(lambda: stage.said_with("has not answered for 1.5 s"), "the loss to be seen")
+        wait_for(lambda: stage.said_with("did not answer within"), "an attempt to fail")
+        cable.cut = False
+        wait_for(stage.connected, "the connection")
+        check_music(stage)
+        ids = run(lambda: finish(stage, server))
+        assert ids == in_order(ids)
+    finally:
+        stage.close()
+        cable.close()
 
 
 @contextlib.contextmanager

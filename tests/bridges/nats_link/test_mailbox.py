@@ -1,0 +1,79 @@
+"""What waits for the link: bounded, newest first where only the newest counts, in order where all do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+from nats_rig import NO_CONTROLS, NO_EVENTS, controls, limb_frame, note_event
+
+from echelon_bridges.nats_link.mailbox import NEWEST, OUTBOX_BARS, WAITING_EVENTS, Mailbox
+from echelon_engine.memory import ALL_OFF
+
+
+def test_newest_wins() -> None:
+    """Of many control records nobody took, the newest few are left, with the numbers they had."""
+    mailbox = Mailbox("e", "s", 60.0)
+    for frame in range(100):
+        mailbox.offer(controls(frame, 1), NO_EVENTS, 0, 0.0)
+    left = [(numbered.sequence, int(numbered.record["frame"])) for numbered in mailbox.controls.waiting]
+    assert left == [(frame + 1, frame) for frame in range(100 - NEWEST, 100)]
+    assert int(mailbox.newest["frame"]) == 99
+
+
+def test_records_are_kept_apart_from_the_ring() -> None:
+    """What the bridges do with their arrays afterwards does not reach the mailbox."""
+    mailbox = Mailbox("e", "s", 60.0)
+    made, event, frame = controls(5, 1), note_event(1), limb_frame(3)
+    mailbox.offer(made, event, 0, 0.0)
+    mailbox.body(2, frame)
+    made["frame"], event["key"], frame["number"] = 0, 0, 0
+    assert int(mailbox.controls.waiting[0].record["frame"]) == int(mailbox.newest["frame"]) == 5
+    assert int(mailbox.events[0]["key"]) == 1
+    assert int(mailbox.bodies[2].waiting[0].record["number"]) == 3
+
+
+def test_rate_survives_a_clock_that_jumps() -> None:
+    """A rate is kept through jitter, a gap, and a time that begins again."""
+    mailbox = Mailbox("e", "s", 20.0)
+    times = np.concatenate([np.arange(600) / 60, 100 + np.arange(600) / 60, np.arange(600) / 60])
+    times += np.random.default_rng(1).uniform(-0.002, 0.002, len(times))
+    for i, time_s in enumerate(times):
+        made = controls(i, 1)
+        made["time_ns"] = round(time_s * 1e9)
+        mailbox.offer(made, NO_EVENTS, 0, 0.0)
+    assert abs(mailbox.controls.due - 600) <= 6
+
+
+def test_outbox_is_bounded() -> None:
+    """An outbox that is full keeps the oldest bars in order and counts the others."""
+    mailbox = Mailbox("e", "s", 60.0)
+    for bar in range(OUTBOX_BARS + 10):
+        mailbox.offer(controls(bar, 1, bar_frames=1), NO_EVENTS, 0, 0.0)
+    assert OUTBOX_BARS >= 1000
+    assert [bar.bar for bar in mailbox.outbox] == list(range(OUTBOX_BARS))
+    assert mailbox.bars_lost == 9
+    assert mailbox.newest_bar is not None
+    assert mailbox.newest_bar.bar == OUTBOX_BARS + 8
+
+
+def test_notes_are_bounded_and_counted() -> None:
+    """Notes nobody takes are counted from a bound on; what sounds is known without them."""
+    mailbox = Mailbox("e", "s", 60.0)
+    for key in range(WAITING_EVENTS + 5):
+        mailbox.offer(NO_CONTROLS, note_event(key), 0, 0.0)
+        mailbox.offer(NO_CONTROLS, note_event(key, kind=2), 0, 0.0)
+    assert len(mailbox.events) == WAITING_EVENTS
+    assert mailbox.events_lost == 2 * (WAITING_EVENTS + 5) - WAITING_EVENTS
+    assert len(mailbox.sounding_notes()) == 0
+    mailbox.offer(NO_CONTROLS, np.concatenate([note_event(1), note_event(2)]), 0, 0.0)
+    assert [int(row["key"]) for row in mailbox.sounding_notes()] == [1, 2]
+    mailbox.offer(NO_CONTROLS, note_event(0, kind=ALL_OFF), 0, 0.0)
+    assert len(mailbox.sounding_notes()) == 0
+
+
+def test_client_is_imported_late() -> None:
+    """Importing the outlet imports no NATS client: who does not use it does not pay for it, or need it."""
+    code = "import sys, echelon_bridges.nats_link.outlet; sys.exit(any(m in sys.modules for m in ('nats', 'nkeys')))"
+    subprocess.run([sys.executable, "-c", code], check=True)
