@@ -59,7 +59,7 @@ class MidiIn:
         self._lock = threading.Lock()
         self._looked_ns = time.monotonic_ns()
         self.messages = self.notes = self.ticks = 0
-        self._link = link("in", config.midi.input, f"echelon-{config.engine.name}", told, heard=self.hear,
+        self._link = link("in", config.midi.input, f"echelon-{config.engine.name}-in", told, heard=self.hear,
                           reset=self._silence)  # fmt: skip
 
     def lanes(self, position: Any) -> None:

@@ -21,8 +21,10 @@ CLOSE_S = 1.0
 
 
 class Link:
-    """One port by name. `told(text)` hears what a person should know, once each; `heard(message, time_ns)` gets what
-    comes in, in this link's thread; `reset()` is called there when the port was opened or lost: nothing sounds then.
+    """One port by name. `told(text)` hears of a port that is missing, gone or back, once each.
+
+    `heard(message, time_ns)` gets what comes in, in this link's thread; `reset()` is called there when the port was
+    opened or lost: nothing sounds then.
 
     Raises `UserError` where python-rtmidi is missing.
     """
@@ -145,8 +147,9 @@ class Link:
             self.tick_late_ms = round(late_ns / 1e6, 3)
         elif kind == wire.OPENED:
             self.port = body.decode(errors="replace")
+            if self._said:  # it was missed
+                self._told(f"{self._what}: {'our own port' if self.port == 'virtual' else self.port} is open again")
             self._said.clear()
-            self._told(f"{self._what}: {'our own port' if self.port == 'virtual' else self.port} is open")
             if self._reset is not None:
                 self._reset()
         elif kind == wire.MISSING:

@@ -47,7 +47,7 @@ class MidiOut:
         self._epoch, self._due_frame, self._clock_frame, self._frame = -1, 0.0, 0, 0
         self._budget = float(LANES * self._lane_bytes)
         self.notes = self.parameters = self.deferred = 0
-        self._link = link("out", midi.output, f"echelon-{config.engine.name}", told, channel=midi.channel,
+        self._link = link("out", midi.output, f"echelon-{config.engine.name}-out", told, channel=midi.channel,
                           reset=self._on_reset)  # fmt: skip
 
     def _on_reset(self) -> None:

@@ -110,18 +110,17 @@ def open_port(direction: Direction, wanted: str, made: dict[str, Any]) -> tuple[
 
     Raises `UserError`. The other clients stay the caller's.
     """
-    end = "out" if direction == "out" else "in"
     if wanted.partition(":")[0] == VIRTUAL:
         api = wanted.partition(":")[2]
         if not made or (api and api not in made):
             ways = "ALSA's sequencer (modprobe snd-seq) or a JACK server" if sys.platform != "darwin" else "Core MIDI"
             raise UserError(f"MIDI {wanted!r}", f"no {api or 'MIDI system'} runs here", f"start {ways}")
         client = made[api or next(iter(made))]
-        client.open_virtual_port(end)
+        client.open_virtual_port("midi")
         return client, VIRTUAL
     port = choose(wanted, ports := listing(direction, made))
     if port is None:
         raise problem(wanted, ports, direction)
     client = made[port.api]
-    client.open_port(port.index, name=end)
+    client.open_port(port.index, name="midi")
     return client, port.name

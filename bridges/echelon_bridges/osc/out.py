@@ -45,7 +45,7 @@ class OscOut:
         self._body_wanted = config.osc.body
         self._period_frames = CONTROL_RATE_HZ / config.osc.rate_hz
         self._period_ns = 1e9 / config.osc.rate_hz
-        self._epoch, self._due_frame = -1, 0.0
+        self._epoch, self._due_frame, self._sent_frame = -1, 0.0, 0
         self._body_due_ns = [0.0] * len(self._bodies)
         self._sequence = 0
         self._beat: tuple[int, int] | None = None  # epoch, whole beats
@@ -83,10 +83,11 @@ class OscOut:
         """Return the newest record when its turn has come, else None; frames of a new epoch count from 0 again."""
         epoch, frame = int(controls["epoch"][-1]), int(controls["frame"][-1])
         if epoch != self._epoch:
-            self._epoch, self._due_frame = epoch, float(frame)
+            self._epoch, self._due_frame, self._sent_frame = epoch, float(frame), frame
         if frame < math.floor(self._due_frame):
             return None
-        self.skipped += int((frame - self._due_frame) / self._period_frames)
+        self.skipped += max(round((frame - self._sent_frame) / self._period_frames) - 1, 0)
+        self._sent_frame = frame
         # Late ones are not made up for: two are never nearer than a period, less the frame they are rounded to.
         self._due_frame = max(self._due_frame + self._period_frames, frame + self._period_frames - 1.0)
         return controls[-1]

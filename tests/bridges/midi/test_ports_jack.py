@@ -190,7 +190,7 @@ def test_notes_and_parameters_go_out_and_nothing_hangs(jack: Jack) -> None:
     """Notes and changed parameters arrive at another program; closing ends what sounds."""
     told: list[str] = []
     out, ear = make_out(told, **{"midi.channel": 3}), Ear()
-    ear.connect("echelon-stage:out")
+    ear.connect("echelon-stage-out:midi")
     wait_for(lambda: out.report()["port"], "open port")
     out.offer(control(0, position=np.full(32, 0.5, np.float32)), note(NOTE_ON, 5, 60.4), time.monotonic_ns())
     out.offer(control(1), note(NOTE_ON, 6, 71.6), time.monotonic_ns())
@@ -201,7 +201,7 @@ def test_notes_and_parameters_go_out_and_nothing_hangs(jack: Jack) -> None:
     wait_for(lambda: ear.sounding() == {(2, 72)}, "an end")
     out.close()
     wait_for(lambda: not ear.sounding(), "silence")
-    assert told == ["MIDI output: our own port is open"]
+    assert not told
 
 
 def test_the_notes_end_when_the_engine_is_killed(jack: Jack, tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_the_notes_end_when_the_engine_is_killed(jack: Jack, tmp_path: Path) -> 
     ear = Ear()
     player = subprocess.Popen([sys.executable, str(script)])
     try:
-        ear.connect("echelon-doomed:out")
+        ear.connect("echelon-doomed-out:midi")
         wait_for(ear.sounding, "notes")
     finally:
         player.kill()
@@ -236,7 +236,7 @@ def test_the_notes_end_when_the_engine_is_killed(jack: Jack, tmp_path: Path) -> 
 def test_the_clock_keeps_time(jack: Jack) -> None:
     """From the first bar on a start and 24 ticks a beat come, at the tempo told; closing stops it."""
     out, ear = make_out([], **{"midi.clock": True, "midi.parameters": "off"}), Ear()
-    ear.connect("echelon-stage:out")
+    ear.connect("echelon-stage-out:midi")
     wait_for(lambda: out.report()["port"], "open port")
     began, frame = time.monotonic_ns(), 0
     while (elapsed := (time.monotonic_ns() - began) / 1e9) < 3.0:
@@ -269,15 +269,15 @@ def test_notes_and_controllers_come_in(
         wait_for(lambda: midi.report()["port"], "open port")
         wait_for(lambda: keyboard.play([0x90, 64, 127]) or desk.sounding, "note")
         assert list(desk.sounding.values()) == [(64.0, 1.0)]
-        keyboard.play([0xB0, 74, 127])
-        wait_for(lambda: ("lane.gain", "1.00000") in desk.sets, "lane")
+        # Played until it is heard: JACK loses what is sent while the machine stalls.
+        wait_for(lambda: keyboard.play([0xB0, 74, 127]) or ("lane.gain", "1.00000") in desk.sets, "lane")
         # The master is at -40 dB, the middle of the fader's way: below, it moves nothing; past it, it has it.
         for value in (10, 20, 30):
             keyboard.play([0xB0, 7, value])
             time.sleep(0.1)
         assert [key for key, _ in desk.sets] == ["lane.gain"]
-        keyboard.play([0xB0, 7, 70])
-        wait_for(lambda: [text for key, text in desk.sets if key == "master"] == ["-35.9055"], "master")
+        wait_for(lambda: keyboard.play([0xB0, 7, 70]) or desk.sets[-1] == ("master", "-35.9055"), "master")
+        assert len([key for key, _ in desk.sets if key == "master"]) == 1
         keyboard.unplug()
         wait_for(lambda: not desk.sounding, "silence")
         wait_for(lambda: any("not there yet" in text for text in told), "notice")
@@ -307,7 +307,7 @@ def test_a_server_that_dies_is_survived(jack: Jack) -> None:
     began = time.monotonic()
     out.close()
     assert time.monotonic() - began < 10
-    assert sum("open" in text and "our own" in text for text in told) == 2
+    assert "our own port is open again" in told[-1]
 
 
 def test_a_missing_port_is_said_once_and_opened_when_it_appears(jack: Jack) -> None:
