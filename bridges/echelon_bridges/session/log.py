@@ -29,6 +29,7 @@ CHECK_S = 1.0
 SYNC_S = 10.0
 CLOSE_S = 2.0
 MOST_WAITING = 16 << 20  # bytes, two minutes and more; what comes then is lost and counted
+BATCH = 32 << 10  # bytes that are written at once: a third of a second
 PATIENCE_NS = 2_000_000_000  # for a stuck disk: then rings get their places back all the same
 MARK_CHARS = 1000
 
@@ -39,7 +40,8 @@ class SessionLog:
     """Logs one run of the engine into one folder; made by `open`. Its methods are called from one thread.
 
     Order of a turn: `inputs`, `offer`, `gaps`, with what `tap.Taps.take` returned; then `Taps.release(log.settled)`.
-    Nothing here blocks or raises; `report` says what failed, once, under `error`.
+    Arrays are kept, not copied: they are not to be changed later. Nothing here blocks or raises; `report` says what
+    failed, under `error`.
     """
 
     name = "session"
@@ -92,14 +94,14 @@ class SessionLog:
     def inputs(self, inputs: NDArray[Any]) -> None:
         """Log what the callback took: memory.INPUT (n,)."""
         if len(inputs):
-            self._give("inputs", form.joined([inputs]), inputs.nbytes, (0, 0, len(inputs)))
+            self._give("inputs", inputs, inputs.nbytes, (0, 0, len(inputs)))
 
     def offer(self, controls: NDArray[Any], events: NDArray[Any], now_ns: int) -> None:
         """Log memory.CONTROL (n,) and memory.EVENT (m,); `now_ns` is CLOCK_MONOTONIC."""
         self._now_ns = now_ns
         if len(controls) or len(events):
             size = controls.nbytes + events.nbytes
-            self._give("music", (form.joined([controls]), form.joined([events])), size, (len(controls), len(events), 0))
+            self._give("music", (controls, events), size, (len(controls), len(events), 0))
         if len(controls):
             self._control = int(controls["epoch"][-1]), int(controls["frame"][-1])
 
@@ -168,7 +170,8 @@ class SessionLog:
             checked = synced = time.monotonic()
             while True:
                 last = self._stop.wait(PERIOD_S)
-                self._write()
+                while self._waiting:
+                    self._write()
                 now = time.monotonic()
                 if now - checked > CHECK_S:
                     checked = now
@@ -214,33 +217,36 @@ class SessionLog:
         self._files.sync()
 
     def _write(self) -> None:
-        """Write everything that waits, in one call, then the bars that ended."""
-        records: list[bytes] = []
+        """Write what waits, or the first 32 KiB of it, in one call, then the bars that ended."""
+        notes: list[bytes] = []
+        inputs: list[NDArray[Any]] = []
         music: list[tuple[NDArray[Any], NDArray[Any]]] = []
         done, size = self._written, 0
-        for _ in range(len(self._waiting)):
+        while self._waiting and size < BATCH:
             kind, value = self._waiting.popleft()
             if kind == "mark":
-                records.append(form.pack_note(form.MARK, value))
+                notes.append(form.pack_note(form.MARK, value))
             elif kind == "gap":
-                records += self._gap(value)
+                notes += self._gap(value)
             else:
                 item, bytes_, counts = value
                 done = done[0] + counts[0], done[1] + counts[1], done[2] + counts[2]
                 size += bytes_
                 if kind == "inputs":
-                    records += self._inputs(item)
+                    inputs.append(item)
                 elif kind == "music":
-                    controls = self._unknown(item[0])
-                    events = self._events(item[1])
-                    records += form.pack_rows(form.CONTROLS, controls) + form.pack_rows(form.EVENTS, events)
-                    music.append((controls, events))
-        if records:
-            self._files.write(records)
+                    music.append(item)
+        # Inputs first: whatever byte a kill hits, a control record is never without what was taken for it.
+        records = self._inputs(form.joined(inputs)) if inputs else []
+        if music:
+            controls, events = (form.joined(each) for each in zip(*music, strict=True))
+            controls, events = self._unknown(controls), self._events(events)
+            records += form.pack_rows(form.CONTROLS, controls) + form.pack_rows(form.EVENTS, events)
+        if records or notes:
+            self._files.write(records + notes)
         self._bytes_out += size
         self._written = done
         if music:
-            controls, events = (form.joined(each) for each in zip(*music, strict=True))
             self._frames += len(controls)
             self._bars(controls, events)
 

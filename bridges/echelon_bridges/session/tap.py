@@ -23,6 +23,7 @@ class Tap:
         self._capacity = len(self._items)
         self._next = int(ring["read"][0])
         self._scratch = np.zeros(1, self._items.dtype)
+        self._nothing = np.zeros(0, self._items.dtype)
         self.taken = 0  # since this tap began
         self._released = 0
 
@@ -31,6 +32,8 @@ class Tap:
         # The producer publishes an item before its number: whoever sees the number finds the item.
         written = int(self._ring["written"][0])
         count = written - self._next
+        if not count:
+            return self._nothing
         first = self._next % self._capacity
         whole = self._items[first : first + count]
         items = joined([whole, self._items[: count - len(whole)]])

@@ -54,7 +54,7 @@ def test_render_of_a_cut_session_plays_up_to_the_cut(
     copy: Callable[[], Path], performance: Performance, tmp_path: Path
 ) -> None:
     """Whatever byte a kill hit, what is rendered is the beginning of what was heard."""
-    for share in (0.05, 0.21, 0.4):
+    for share in (0.1, 0.21, 0.4):
         folder = copy()
         data = (folder / "frames").read_bytes()
         (folder / "frames").write_bytes(data[: int(len(data) * share)])
