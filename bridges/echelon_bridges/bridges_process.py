@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 TICK_S = 0.01
 BUSY_TICK_S = 0.004  # where somebody waits for what the callback writes
+SPARED_NS = 3_000_000
 MESSAGES_A_TURN = 256
 REPORT_NS = 500_000_000
 SILENT_NS = 3_000_000_000
@@ -129,6 +130,7 @@ class Bridges:
         self._recorder = start_recording(config, self._shared)
         self._recording_to = Path(config.output.record)
         self._start_ns = self._report_ns = time.monotonic_ns()
+        self._turned_ns = 0
 
     def _open_script(self) -> Script | None:
         """Return what plays a session byte for byte, where the supervisor asked for it and it can be."""
@@ -154,11 +156,14 @@ class Bridges:
             self.turn()
 
     def turn(self) -> None:
-        """Wait for datagrams, a tick at most, and do what is due."""
-        ready = self._selector.select(self._tick_s)
-        now_ns = time.monotonic_ns()
-        for key, _ in ready:
+        """Wait for datagrams, a tick at most, and do what is due, every 3 ms at most however many come."""
+        due_s = self._tick_s - (time.monotonic_ns() - self._turned_ns) * 1e-9
+        for key, _ in self._selector.select(max(due_s, 0.0)):
             key.data(time.monotonic_ns())
+        now_ns = time.monotonic_ns()
+        if now_ns - self._turned_ns < SPARED_NS:
+            return
+        self._turned_ns = now_ns
         self._hear_messages()
         self._hear_phones(time.monotonic_ns())
         self._feed(now_ns)

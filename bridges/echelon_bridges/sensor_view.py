@@ -69,7 +69,7 @@ def table(ports: Sequence[Row], devices: Sequence[Row]) -> str:
     )
     if not devices:
         return "\n".join([*lines, "", "nothing is heard yet"])
-    heads = (
+    titles = (
         "device",
         "app",
         "performer",
@@ -82,7 +82,7 @@ def table(ports: Sequence[Row], devices: Sequence[Row]) -> str:
         "rig",
         "undecodable",
     )
-    return "\n".join([*lines, "", *columns([heads, *map(_device, devices)])])
+    return "\n".join([*lines, "", *columns([titles, *map(_device, devices)])])
 
 
 def level(value: float, full: float) -> str:
