@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -38,6 +39,11 @@ def copied(records: NDArray[Any]) -> NDArray[Any]:
 def levels_db(values: Any) -> NDArray[np.float64]:
     """Return levels in dBFS as float64, same shape, none below SILENCE_DB; what is not finite is silence."""
     return np.maximum(_or(values, SILENCE_DB), SILENCE_DB)
+
+
+def level_db(value: float) -> float:
+    """Return one level like `levels_db`, rounded to 3 decimals."""
+    return round(max(value, SILENCE_DB), 3) if isfinite(value) else SILENCE_DB
 
 
 def _or(values: Any, instead: float) -> NDArray[np.float64]:
