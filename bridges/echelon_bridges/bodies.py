@@ -49,7 +49,7 @@ class Body:
         self.frames = 0
         self.last_ns = 0
         self._newest: Any = None
-        self._rate = Rate()
+        self.rate = Rate()
 
     def take(self, frames: Frames, delay_ns: int) -> None:
         """Count frames that came."""
@@ -74,7 +74,7 @@ class Body:
             "app": self.kind,
             "kind": "body",
             "role": "body",
-            "rate_hz": self._rate.hz(self.frames, now_ns),
+            "rate_hz": self.rate.hz(self.frames, now_ns),
             "frames": self.frames,
             "lost": lost,
             "loss": round(lost / max(self.frames + lost, 1), 4),

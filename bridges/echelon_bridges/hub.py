@@ -18,7 +18,6 @@ import numpy as np
 from echelon_bridges.bodies import Body, Frames, Restamped, Trackers, rounded
 from echelon_bridges.fusion.centre import Centre
 from echelon_bridges.fusion.device import LOST_NS, Device
-from echelon_bridges.fusion.rate import Rate
 from echelon_bridges.fusion.roles import BODY, NONE, SLOTS, Place, Roles, parse_place, parse_roles
 from echelon_bridges.fusion.seats import Seats
 from echelon_bridges.protocol import adapters
@@ -59,7 +58,6 @@ class Hub:
         self._changed = False
         self._focus = -1
         self._published_ns = 0
-        self._rates: dict[str, Rate] = {}  # of devices, by name
 
     @classmethod
     def open(cls, config: Config) -> tuple[Hub, list[str]]:
@@ -243,7 +241,6 @@ class Hub:
 
     def _forget(self, key: DeviceKey) -> None:
         gone = self.devices.pop(key)
-        self._rates.pop(gone.name, None)
         self.roles.forget(gone.name)
         self._settle()
 
@@ -352,6 +349,9 @@ class Hub:
 
     def report(self, now_ns: int) -> list[dict[str, Any]]:
         """Return the statistics of every port, and of what came in by other ways."""
+        heard: list[Body | Device] = [*self._bodies(), *self.devices.values()]
+        for each in heard:  # so that whoever asks for one finds its rate
+            each.rate.hz(each.frames, now_ns)
         return [sensor.report(now_ns) for sensor in [*self.sensors, *self._inlets.values()]]
 
     def report_devices(self, now_ns: int) -> list[dict[str, Any]]:
@@ -370,7 +370,6 @@ class Hub:
 
     def _row(self, device: Device, now_ns: int) -> dict[str, Any]:
         place = self.roles.of(device.name, device.host)
-        rate = self._rates.setdefault(device.name, Rate())
         clock = device.clock
         return {
             "name": device.name,
@@ -378,7 +377,7 @@ class Hub:
             "kind": "phone",
             "performer": place[0] if place else device.performer,
             "role": place[1] if place else NONE,
-            "rate_hz": rate.hz(device.frames, now_ns),
+            "rate_hz": device.rate.hz(device.frames, now_ns),
             "frames": device.frames,
             "lost": clock.lost,
             "loss": round(clock.lost / max(device.frames + clock.lost, 1), 4),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from echelon_bridges.fusion.clocks import RESTART_S, DeviceClock
 from echelon_bridges.fusion.gravity import STANDARD, RestTest, Splitter
 from echelon_bridges.fusion.jitter import Jitter
+from echelon_bridges.fusion.rate import Rate
 from echelon_bridges.fusion.vectors import ZERO, Vector, length, shortest_turn, towards, turned
 from echelon_bridges.protocol.reading import Reading
 
@@ -38,6 +39,7 @@ class Device:
         self.frames = self.refused = self.unknown = 0
         self.clock = DeviceClock()
         self.jitter = Jitter()
+        self.rate = Rate()
         self.acceleration: Vector = ZERO
         self.velocity: Vector = ZERO
         self.peak_mps2 = self.peak_mps = 0.0  # of the last moments, for those who look
