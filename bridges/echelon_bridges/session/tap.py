@@ -24,6 +24,7 @@ class Tap:
         self._next = int(ring["read"][0])
         self._scratch = np.zeros(1, self._items.dtype)
         self._nothing = np.zeros(0, self._items.dtype)
+        rings.pop(self._scratch, np.zeros(1, ring.dtype)[0])  # compiled or loaded now, not in the first turn
         self.taken = 0  # since this tap began
         self._released = 0
 

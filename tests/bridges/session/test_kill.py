@@ -29,7 +29,7 @@ from echelon_bridges.session.tap import Taps
 from echelon_engine import config_file
 from echelon_engine.block import SharedBlock
 
-log_module.PERIOD_S = 0.003  # so that a kill is likely to hit a write
+log_module.PERIOD_S = 0.03  # so that a kill finds records that are not yet written, or in the middle of a write
 ended = []
 signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
 block = SharedBlock.attach(sys.argv[1])
