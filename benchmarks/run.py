@@ -26,6 +26,7 @@ SUITE: dict[str, tuple[dict[str, Any], str]] = {
     "jitter": ({"seconds": 3.0}, "blocks under a fight for the GIL: native against a Python callback"),
     "latency": ({"strikes": 20}, "motion datagram to sound, from outside"),
     "memory_use": ({"seconds": 5.0}, "memory of every process"),
+    "sensor_load": ({"seconds": 4.0}, "many sensors, and a flood, from outside"),
     "cold_start": ({}, "from nothing to the first sound"),
     "follow": ({}, "loudness against the body's energy, clip by clip"),
     "commitment": ({"noise_seeds": 20}, "commitment and tempo on rhythms that are known"),

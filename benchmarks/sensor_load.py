@@ -289,11 +289,11 @@ def measure(seconds: float = 10.0) -> dict[str, Any]:
     return result
 
 
-def report(result: dict[str, Any]) -> str:
+def table(result: dict[str, Any]) -> str:
     """Return the figures as tables."""
     lines = []
     for name, figures in result.items():
-        if isinstance(figures, dict):
+        if isinstance(figures, dict) and "cpu_percent" in figures:
             lines += [name, text_table(list(figures), [list(figures.values())]), ""]
     return "\n".join([*lines, bar_table(result["bars"])])
 
@@ -306,4 +306,4 @@ if __name__ == "__main__":
     if options.serve:
         serve()
     else:
-        print(report(measure(options.seconds)))
+        print(table(measure(options.seconds)))
