@@ -294,8 +294,9 @@ def listening(answer: bytes) -> Iterator[int]:
     ("answer", "sentence"),
     [(b"SSH-2.0-x\r\n", "is no NATS server"), (b"", "did not answer"), (b"INFO {\r\n", "is no NATS")],
 )
-def test_something_else_listens(answer: bytes, sentence: str) -> None:
+def test_something_else_listens(answer: bytes, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong port is said in one sentence, said once, and tried again; the end is not held up."""
+    monkeypatch.setattr(connection, "CONNECT_S", 0.5)
     with listening(answer) as port:
         stage = Stage(url=f"nats://127.0.0.1:{port}")
         try:
