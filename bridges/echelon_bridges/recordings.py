@@ -1,0 +1,160 @@
+"""Motion of any kind as recordings of a data set: folders of motion files, recorded sessions, the built-in dancer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelon_bridges.motion import files
+from echelon_bridges.motion.dancer import Dancer
+from echelon_bridges.motion.errors import MotionFileError
+from echelon_bridges.session.folder import is_session
+from echelon_engine.errors import UserError
+from echelon_models.train import teacher
+from echelon_models.train.dataset import LANES, Recording
+from echelon_models.train.features import FeatureError, Features, Stage, check
+
+if TYPE_CHECKING:
+    from echelon_bridges.session.reader import Life
+
+SUFFIXES = (".bvh", ".txt", ".json", ".smfstream", ".mocopipackets", ".vmcpackets")
+DANCE_MINUTES = 2.0  # of one seed and tempo
+TEMPO_BPM = (72.0, 144.0)
+
+
+@dataclass(frozen=True)
+class Take:
+    """Limb frames (memory.LIMB_FRAME, from time 0) with the name they go by; `kind` and `source` as in Recording."""
+
+    name: str
+    kind: str
+    frames: NDArray[Any]
+    source: str
+
+
+def find(places: Sequence[str | Path]) -> list[Path]:
+    """Return the motion files in folders (searched through) and those named outright; raises `UserError`.
+
+    In a folder a `.txt` or `.json` counts only if it begins as a DeepMimic clip does: licences lie there, too.
+    """
+    found: list[Path] = []
+    for place in map(Path, places):
+        if place.is_dir() and not is_session(place):
+            inside = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+            inside = [path for path in inside if path.suffix.lower() not in (".txt", ".json") or _is_clip(path)]
+            if not inside:
+                raise UserError(str(place), "holds no motion", f"name a folder with files of {', '.join(SUFFIXES)}")
+            found += inside
+        elif place.exists():
+            found.append(place)
+        else:
+            raise UserError(str(place), "there is no such file or folder", "check the path")
+    return found
+
+
+def _is_clip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+
+
+def load(paths: Sequence[str | Path]) -> list[Take]:
+    """Return real recordings, one a file, by distinct names. Raises `UserError` for one that cannot be trained with."""
+    takes: list[Take] = []
+    names: set[str] = set()
+    for path in map(Path, paths):
+        try:
+            clip = files.load(path)
+            check(clip.frames, str(path))
+        except MotionFileError as error:
+            raise UserError(str(path), str(error).removeprefix(f"{path}: "), "leave it out or repair it") from None
+        except FeatureError as error:
+            rule, _, remedy = str(error).removeprefix(f"{path}: ").partition(": ")
+            raise UserError(str(path), rule, remedy) from None
+        name = clip.name.replace("+", "-")
+        while name in names:
+            name += "'"
+        names.add(name)
+        takes.append(Take(name, "real", clip.frames, name))
+    return takes
+
+
+def dances(minutes: float, seed: int) -> list[Take]:
+    """Return `minutes` of the built-in dancer in takes of two minutes, each of another seed and tempo."""
+    takes = []
+    rng = np.random.default_rng([seed, 1])
+    left_s = 60.0 * minutes
+    while left_s > 0.5:
+        length_s = min(left_s, 60.0 * DANCE_MINUTES)
+        tempo_bpm = round(float(rng.uniform(*TEMPO_BPM)), 1)
+        dancer = Dancer(int(rng.integers(1 << 31)), tempo_bpm)
+        frames = dancer.frames(0, round(length_s * dancer.rate_hz))
+        name = f"dancer-{dancer.seed}-{tempo_bpm:g}bpm"
+        takes.append(Take(name, "dancer", frames, name))
+        left_s -= length_s
+    return takes
+
+
+def record(take: Take, stage: Stage) -> Recording:
+    """Return a take as a recording: features as on stage, targets by the teacher."""
+    return with_teacher(take.name, take.kind, take.source, stage.of(take.frames))
+
+
+def with_teacher(name: str, kind: str, source: str, found: Features) -> Recording:
+    """Return features with the teacher's targets, all of which count."""
+    p = teacher.positions(found.x, found.c)
+    return _recording(name, kind, source, found, p, np.ones(p.shape, np.bool_))
+
+
+def _recording(
+    name: str, kind: str, source: str, found: Features, p: NDArray[np.float32], mask: NDArray[np.bool_]
+) -> Recording:
+    return Recording(
+        name, kind, found.x, found.c, p, mask, found.limbs, found.energy, found.bias, found.tempo_bpm, found.phase,
+        found.present, source,
+    )  # fmt: skip
+
+
+def session(path: str | Path, stage: Stage) -> list[Recording]:
+    """Return the lives of a recorded session with the positions of the lanes that a person held while moving.
+
+    Targets count where a lane was overridden, somebody moved and the networks ran. A life in which no lane was moved
+    is left out; raises `UserError` when none is left.
+    """
+    from echelon_bridges.session.reader import Session
+
+    opened = Session.open(path)
+    found = [each for life in opened.lives() if (each := _life(opened.name, life, stage)) is not None]
+    if not found:
+        raise UserError(
+            str(path), "nobody moved a lane in it while dancing", "play with a controller, or `set lane.NAME`, and log"
+        )
+    return found
+
+
+def _life(name: str, life: Life, stage: Stage) -> Recording | None:
+    if life.plays < 30:
+        return None
+    controls = life.controls[: life.plays]
+    held = overrides(controls["frame"], life.inputs)
+    found = stage.of_life(controls, life.inputs)
+    mask = held & (found.present & found.running)[:, None]
+    if not mask.any():
+        return None
+    title = f"{name}-life{life.epoch}".replace("+", "-")
+    source = name.replace("+", "-")
+    return _recording(title, "session", source, found, np.ascontiguousarray(controls["position"]), mask)
+
+
+def overrides(numbers: NDArray[np.int64], inputs: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return, bool (n, 32), in which control frames a person held which lane; `inputs` memory.INPUT of one life."""
+    from echelon_engine.memory import TOOK_SETTINGS
+
+    result = np.zeros((len(numbers), LANES), np.bool_)
+    for each in inputs[inputs["kind"] == TOOK_SETTINGS]:
+        result[int(np.searchsorted(numbers, each["frame"])) :] = each["settings"]["override_on"] != 0
+    return result
