@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from echelon_bridges import control, lock
 from echelon_engine import block
 from echelon_engine.errors import UserError
 
+COMMAND = (sys.executable, "-m", "echelon_bridges.cli")
 PATIENCE_S = 60.0  # the machine may be busy; nothing here measures speed
 COMPILE_S = 300.0  # the first start of a fresh version compiles
 

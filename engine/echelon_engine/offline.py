@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_engine import rings, units
+from echelon_engine._jit import kernel
 from echelon_engine.block import new_shared
 from echelon_engine.clock import NS
 from echelon_engine.memory import COMMAND, CONTROL, LIMB_FRAME
+from echelon_engine.native import flush_denormals, restore_denormals
 from echelon_engine.process import process
 from echelon_engine.state import Weights, new_engine
 
@@ -30,6 +32,14 @@ class Rendering:
     sound: NDArray[np.float32]
     records: NDArray[Any]
     counters: Any
+
+
+@kernel
+def play_block(out: Any, engine: Any, shared: Any) -> None:
+    """Call `process` as the callback does, with denormals flushed; the thread's own mode is put back."""
+    before = flush_denormals()
+    process(out, engine, shared)
+    restore_denormals(before)
 
 
 def render(
@@ -72,7 +82,7 @@ def render(
             if not rings.push(shared["commands"][1], due[asked : asked + 1]):
                 break
             asked += 1
-        process(out, engine, shared)
+        play_block(out, engine, shared)
         n = min(block_frames, samples - start)
         sound[start : start + n] = out[:n]
         while rings.pop(record, shared["records"]):

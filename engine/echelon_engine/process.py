@@ -97,7 +97,10 @@ def route(out: Any, segment: Any, settings: Any) -> None:
     for i in range(out.shape[0]):
         for channel in range(channels):
             out[i, channel] = np.float32(0.0)
+        if left == right and 0 <= left < channels:
+            out[i, left] = segment[i, 0] + segment[i, 1]
+            continue
         if 0 <= left < channels:
-            out[i, left] += segment[i, 0]
+            out[i, left] = segment[i, 0]
         if 0 <= right < channels:
-            out[i, right] += segment[i, 1]
+            out[i, right] = segment[i, 1]

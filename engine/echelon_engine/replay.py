@@ -13,8 +13,7 @@ from echelon_engine.block import new_shared
 from echelon_engine.clock import control_sample
 from echelon_engine.errors import UserError
 from echelon_engine.memory import CONTROL, INPUT, TOOK_CLOCK, TOOK_SETTINGS
-from echelon_engine.offline import Rendering
-from echelon_engine.process import process
+from echelon_engine.offline import Rendering, play_block
 from echelon_engine.state import Weights, new_engine
 
 
@@ -63,7 +62,7 @@ def replay(
     for start in range(0, end, block_frames):
         while fed < len(waiting) and rings.push(shared["script"], waiting[fed : fed + 1]):
             fed += 1
-        process(sound[start : start + block_frames], engine, shared)
+        play_block(sound[start : start + block_frames], engine, shared)
         while rings.pop(record, shared["records"]):
             if taken < len(records):
                 records[taken] = record[0]

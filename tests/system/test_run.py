@@ -4,22 +4,18 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from engines import COMPILE_S, Engine, alive, free_port, left_behind, wait_for
+from engines import COMMAND, COMPILE_S, Engine, alive, left_behind, wait_for
 
 from echelon_bridges import lock
 from echelon_engine import block, wav
 
 pytestmark = pytest.mark.realtime
-COMMAND = (sys.executable, "-m", "echelon_bridges.cli")
-
-Start = Callable[..., Engine]
 
 
 def catches(pid: int, number: signal.Signals) -> bool:
@@ -33,24 +29,6 @@ def catches(pid: int, number: signal.Signals) -> bool:
     return all(caught >> (each - 1) & 1 for each in (number, signal.SIGTERM))
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Start real engines on the null device with ports of their own."""
-    engines: list[Engine] = []
-
-    def begin(*options: str, name: str = f"r{os.getpid()}", ports: bool = True) -> Engine:
-        own = ["--set", "ports.bind=127.0.0.1"]
-        if ports:
-            own += ["--set", f"ports.mocopi={free_port()}", "--set", f"ports.vmc={free_port()}"]
-        command = [*COMMAND, "run", "--device", "null", "--name", name, *own, *options]
-        engines.append(Engine(command, name, tmp_path, XDG_CONFIG_HOME=str(tmp_path)))
-        return engines[-1]
-
-    yield begin
-    for engine in engines:
-        engine.clear()
-
-
 def blocks(engine: Engine) -> int:
     """Return how many blocks the callback has counted."""
     return int(engine.status()["blocks"])
@@ -62,7 +40,7 @@ def plays_on(engine: Engine) -> None:
     wait_for(lambda: blocks(engine) > before + 20, "more blocks")
 
 
-def test_whole_life_status_set_kills_and_ctrl_c(start: Start, tmp_path: Path) -> None:
+def test_whole_life_status_set_kills_and_ctrl_c(start: Callable[..., Engine], tmp_path: Path) -> None:
     """It plays, answers status and set, survives kill -9 of bridges and audio, records, and Ctrl-C ends it cleanly."""
     engine = start("--record", str(tmp_path / "x.wav"))
     document = engine.ready(COMPILE_S)
@@ -72,7 +50,7 @@ def test_whole_life_status_set_kills_and_ctrl_c(start: Start, tmp_path: Path) ->
     plays_on(engine)
     document = engine.status()
     assert abs(document["blocks"] - document["expected_blocks"]) <= max(0.02 * document["expected_blocks"], 8)
-    wait_for(lambda: len(engine.status()["sensors"]) == 2, "the sensors' statistics")
+    wait_for(lambda: len(engine.status()["sensors"]) == 3, "the sensors' statistics")
     wait_for(lambda: engine.status()["energy"] > 0.05, "the dancer to move")
     wait_for(lambda: engine.status()["loudness_db"] > -60, "sound")
 
@@ -112,7 +90,7 @@ def test_whole_life_status_set_kills_and_ctrl_c(start: Start, tmp_path: Path) ->
     assert np.abs(sound[-32:]).max() < 1e-3, "it fades out before it stops"
 
 
-def test_seconds_and_record(start: Start, tmp_path: Path) -> None:
+def test_seconds_and_record(start: Callable[..., Engine], tmp_path: Path) -> None:
     """`--seconds 3 --record` ends by itself with a readable file of about that length that is not silent."""
     engine = start("--seconds", "3", "--record", str(tmp_path / "x.wav"))
     assert engine.process.wait(COMPILE_S) == 0, engine.said()
@@ -123,7 +101,7 @@ def test_seconds_and_record(start: Start, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("moment_s", [0.0, 0.3, 1.0, 2.5])
-def test_ctrl_c_at_any_moment(start: Start, tmp_path: Path, moment_s: float) -> None:
+def test_ctrl_c_at_any_moment(start: Callable[..., Engine], tmp_path: Path, moment_s: float) -> None:
     """Ctrl-C while importing, starting or playing: exit 0, no trace, nothing left."""
     engine = start()
     wait_for(lambda: catches(engine.process.pid, signal.SIGINT), "Python itself to start")
@@ -150,7 +128,7 @@ def test_unknown_device_is_refused(tmp_path: Path) -> None:
     assert left_behind(f"u{os.getpid()}", tmp_path) == []
 
 
-def test_taken_port_is_an_error_when_configured(start: Start, tmp_path: Path) -> None:
+def test_taken_port_is_an_error_when_configured(start: Callable[..., Engine], tmp_path: Path) -> None:
     """A port that a person chose and that is taken ends the engine with exit code 1 and its name."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
@@ -161,7 +139,7 @@ def test_taken_port_is_an_error_when_configured(start: Start, tmp_path: Path) ->
     assert left_behind(engine.name, tmp_path) == []
 
 
-def test_engines_side_by_side_and_a_killed_supervisor(start: Start, tmp_path: Path) -> None:
+def test_engines_side_by_side_and_a_killed_supervisor(start: Callable[..., Engine], tmp_path: Path) -> None:
     """A name runs once; another runs beside it; after kill -9 of a supervisor its processes go and its name is free."""
     first = start()
     first.ready(COMPILE_S)
