@@ -11,8 +11,8 @@ import pytest
 from engines import wait_for
 from nats_rig import Server, Stage, needs_nats
 
-EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "nats_consumer.py"
-pytestmark = [*needs_nats, pytest.mark.skipif(not EXAMPLE.exists(), reason="installed without the examples")]
+EXAMPLE = Path(__file__).resolve().parents[3] / "deploy" / "nats_consumer.py"
+pytestmark = [*needs_nats, pytest.mark.skipif(not EXAMPLE.exists(), reason="installed without deploy")]
 
 
 @pytest.fixture
