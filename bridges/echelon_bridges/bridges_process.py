@@ -280,6 +280,7 @@ class Bridges:
         say("recording", path=str(recorder.path), seconds=seconds, **failure)
 
     def _report(self, now_ns: int) -> None:
+        self.hub.delay_ns = round(float(self._rings.newest(self._shared["settings"])["motion_delay_ms"]) * 1e6)
         say("sensors", sensors=self.hub.report(now_ns))
         if found := self.outlets.report():
             say("outlets", outlets=found)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from echelon_bridges import lock, udp
 from echelon_bridges.sensors import name_of
@@ -207,6 +208,62 @@ def models(config: Config) -> Iterator[Row]:
             yield Row(f"model {name}", "ok", f"{chosen}: certificate holds ({figures})")
 
 
+def nats(config: Config) -> Iterator[Row]:
+    """The extra, and whether the configured server answers."""
+    from echelon_bridges.nats_link import connection, server
+
+    if not config.nats.url:
+        yield Row("nats", "ok", "no server is configured; `run --nats embedded` starts one")
+        return
+    try:
+        connection.check(config)
+    except UserError as error:
+        yield Row("nats", "fail", f"{error.value}: {error.rule}", error.remedy)
+        return
+    if config.nats.url == connection.EMBEDDED:
+        found = server.greeting(config.nats.port) if config.nats.port else None
+        if found is None:
+            yield Row("nats", "ok", f"`run` starts a server on loopback, port {config.nats.port or 'any'}")
+        elif found:
+            yield Row("nats", "ok", f"a NATS server runs on port {config.nats.port} already: `run` joins it")
+        else:
+            yield Row("nats", "fail", f"port {config.nats.port} is in use by another program", "set nats.port")
+        return
+    for each in connection.servers_of(config.nats.url):
+        parts = urlsplit(each.shown)
+        found = server.greeting(parts.port or 4222, host=parts.hostname or "")
+        if found:
+            yield Row("nats", "ok", f"{each.shown} answers, version {found.get('version', '?')}")
+        else:
+            text = "nobody answers" if found is None else "what answers is no NATS server"
+            yield Row("nats", "warn", f"{each.shown}: {text}; `run` keeps trying", "start it, or correct nats.url")
+
+
+def midi(config: Config) -> Iterator[Row]:
+    """The extra, and the configured ports."""
+    from echelon_bridges.midi import ports as midi_ports
+
+    chosen: tuple[tuple[midi_ports.Direction, str], ...] = (("out", config.midi.output), ("in", config.midi.input))
+    try:
+        midi_ports.load()
+    except UserError as error:
+        wanted = any(name for _, name in chosen)
+        yield Row("midi", "fail" if wanted else "ok", f"{error.value}: {error.rule}", error.remedy)
+        return
+    for direction, name in chosen:
+        subject = "midi output" if direction == "out" else "midi input"
+        with midi_ports.quiet():
+            seen = midi_ports.listing(direction, midi_ports.clients(direction, "echelon-doctor"))
+        names = ", ".join(port.name for port in seen) or "none"
+        if not name or name.startswith("virtual"):
+            yield Row(subject, "ok", f"{'an own port' if name else 'not configured'}; ports here: {names}")
+        elif port := midi_ports.choose(name, seen):
+            yield Row(subject, "ok", port.name)
+        else:
+            missing = midi_ports.problem(name, seen, direction)
+            yield Row(subject, "warn", f"{missing.value}: {missing.rule}; `run` waits for it", missing.remedy)
+
+
 def engines(_: Config) -> Iterator[Row]:
     """Engines that run now."""
     running = lock.running()
@@ -222,6 +279,8 @@ CHECKS: tuple[Callable[[Config], Iterator[Row]], ...] = (
     memory,
     ports,
     models,
+    nats,
+    midi,
     engines,
 )
 

@@ -123,7 +123,8 @@ class Outlets:
                 from echelon_bridges.nats_link.outlet import NatsOutlet
 
                 connection.check(config)
-                self._outlets.append(NatsOutlet(config, self.desk, self._receive, self._say))
+                session = self._log.path.name if self._log is not None else ""  # one name for a bar everywhere
+                self._outlets.append(NatsOutlet(config, self.desk, self._receive, self._say, session=session))
         self._wants_bodies = bool(
             config.sensors.relay or (config.nats.url and config.nats.body) or (config.osc.targets and config.osc.body)
         )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -254,6 +255,26 @@ def test_doctor_survives_a_broken_check(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr(doctor, "CHECKS", (doctor.python, doctor.memory))
     assert run("doctor", "--json") == 0
     assert {row["verdict"] for row in json.loads(capsys.readouterr().out)} <= {"ok", "warn"}
+
+
+def test_doctor_looks_for_the_configured_server_and_ports() -> None:
+    """A NATS server that does not answer, one that is no NATS server, and a missing MIDI port are findings."""
+    pytest.importorskip("nats")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        rows = list(doctor.nats(config_file.make({"nats.url": f"nats://user:secret@127.0.0.1:{port}"})))
+        assert [row.verdict for row in rows] == ["warn"]
+        assert "nobody answers" in rows[0].text
+        assert "secret" not in str(rows)
+        other.listen()
+        (row,) = doctor.nats(config_file.make({"nats.url": "embedded", "nats.port": port}))
+        assert (row.verdict, row.remedy) == ("fail", "set nats.port")
+    (row,) = doctor.nats(config_file.make({"nats.url": "http://x"}))
+    assert row.verdict == "fail"
+    pytest.importorskip("rtmidi")
+    rows = list(doctor.midi(config_file.make({"midi.input": "no such keyboard"})))
+    assert {row.subject: row.verdict for row in rows} == {"midi output": "ok", "midi input": "warn"}
 
 
 def test_doctor_tells_a_configured_port_from_a_default_one() -> None:

@@ -49,10 +49,10 @@ def folder_of(engine: str, configured: str) -> Path:
     return Path(state).expanduser() / "echelon" / "nats" / engine
 
 
-def greeting(port: int, patience_s: float = 1.0) -> dict[str, Any] | None:
-    """Return what a NATS server on this loopback port says first; {} from something else, None from nobody. Blocks."""
+def greeting(port: int, patience_s: float = 1.0, host: str = LOOPBACK) -> dict[str, Any] | None:
+    """Return what a NATS server on this port says first; {} from something else, None from nobody. Blocks."""
     try:
-        with socket.create_connection((LOOPBACK, port), patience_s) as line:
+        with socket.create_connection((host, port), patience_s) as line:
             line.settimeout(patience_s)
             with line.makefile("rb") as stream:
                 first = stream.readline(65536)
