@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,11 @@ from echelon_bridges.motion import files
 from echelon_bridges.motion.dancer import Dancer
 from echelon_bridges.motion.errors import MotionFileError
 from echelon_bridges.session.folder import is_session
+from echelon_bridges.session.folder import sessions as session_folders
 from echelon_engine.errors import UserError
-from echelon_models.train import teacher
-from echelon_models.train.dataset import LANES, Recording
-from echelon_models.train.features import FeatureError, Features, Stage, check
+from echelon_models.train import augment, teacher
+from echelon_models.train.dataset import LANES, TOGETHER, Recording
+from echelon_models.train.features import SHORTEST_S, FeatureError, Features, Stage, check
 
 if TYPE_CHECKING:
     from echelon_bridges.session.reader import Life
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".bvh", ".txt", ".json", ".smfstream", ".mocopipackets", ".vmcpackets")
 DANCE_MINUTES = 2.0  # of one seed and tempo
 TEMPO_BPM = (72.0, 144.0)
+TOGETHER_TAKES = 3  # real takes in a mixture
 
 
 @dataclass(frozen=True)
@@ -83,20 +86,46 @@ def load(paths: Sequence[str | Path]) -> list[Take]:
     return takes
 
 
-def dances(minutes: float, seed: int) -> list[Take]:
-    """Return `minutes` of the built-in dancer in takes of two minutes, each of another seed and tempo."""
-    takes = []
-    rng = np.random.default_rng([seed, 1])
-    left_s = 60.0 * minutes
-    while left_s > 0.5:
-        length_s = min(left_s, 60.0 * DANCE_MINUTES)
-        tempo_bpm = round(float(rng.uniform(*TEMPO_BPM)), 1)
-        dancer = Dancer(int(rng.integers(1 << 31)), tempo_bpm)
-        frames = dancer.frames(0, round(length_s * dancer.rate_hz))
-        name = f"dancer-{dancer.seed}-{tempo_bpm:g}bpm"
-        takes.append(Take(name, "dancer", frames, name))
-        left_s -= length_s
-    return takes
+def plan(takes: Sequence[Take], dancer_minutes: float, variants: int, seed: int) -> list[Callable[[], Take]]:
+    """Return jobs that make every take of a data set; each is deterministic by `seed`, whichever else are done.
+
+    The real takes themselves; dances of two minutes, each of another seed and tempo; `variants` of each real take
+    (augment.py), and as many mixtures of three real takes as there are variants of one, times a third of their number.
+    """
+    jobs: list[Callable[[], Take]] = [partial(_itself, take) for take in takes]
+    left_s, n = 60.0 * dancer_minutes, 0
+    while left_s >= SHORTEST_S:
+        jobs.append(partial(dance, min(left_s, 60.0 * DANCE_MINUTES), seed, n))
+        left_s -= 60.0 * DANCE_MINUTES
+        n += 1
+    for n in range(variants):
+        jobs += [partial(_variant, (take,), seed, n) for take in takes]
+        rng = np.random.default_rng([seed, 2, n])
+        if len(takes) >= TOGETHER_TAKES:
+            for _ in range(max(1, len(takes) // TOGETHER_TAKES)):
+                chosen = rng.choice(len(takes), TOGETHER_TAKES, replace=False)
+                jobs.append(partial(_variant, tuple(takes[i] for i in sorted(chosen)), seed, n))
+    return jobs
+
+
+def _itself(take: Take) -> Take:
+    return take
+
+
+def dance(seconds: float, seed: int, number: int) -> Take:
+    """Return the built-in dancer, its seed and tempo drawn from `seed` and `number`."""
+    rng = np.random.default_rng([seed, 1, number])
+    tempo_bpm = round(float(rng.uniform(*TEMPO_BPM)), 1)
+    dancer = Dancer(int(rng.integers(1 << 31)), tempo_bpm)
+    name = f"dancer-{dancer.seed}-{tempo_bpm:g}bpm"
+    return Take(name, "dancer", dancer.frames(0, round(seconds * dancer.rate_hz)), name)
+
+
+def _variant(takes: tuple[Take, ...], seed: int, number: int) -> Take:
+    source = TOGETHER.join(take.source for take in takes)
+    rng = np.random.default_rng([seed, 3, number, *source.encode()])
+    frames = augment.variant([take.frames for take in takes], rng)
+    return Take(f"{source}~{number}", "augmented", frames, source)
 
 
 def record(take: Take, stage: Stage) -> Recording:
@@ -117,6 +146,17 @@ def _recording(
         name, kind, found.x, found.c, p, mask, found.limbs, found.energy, found.bias, found.tempo_bpm, found.phase,
         found.present, source,
     )  # fmt: skip
+
+
+def sessions(place: str | Path) -> list[Path]:
+    """Return the sessions in a folder, or the one that it is; raises `UserError` where there is none."""
+    root = Path(place).expanduser()
+    if not root.is_dir():
+        raise UserError(str(place), "no such folder", "name the folder that `run --log DIR` was given")
+    found = [root] if is_session(root) else sorted(session_folders(root))
+    if not found:
+        raise UserError(str(place), "holds no sessions", "name the folder that `run --log DIR` was given")
+    return found
 
 
 def session(path: str | Path, stage: Stage) -> list[Recording]:

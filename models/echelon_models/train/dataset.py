@@ -143,7 +143,7 @@ def _put(
     info = zipfile.ZipInfo(f"{key}.npy")
     info.compress_type = zipfile.ZIP_DEFLATED if dtype == np.bool_ else zipfile.ZIP_STORED
     with archive.open(info, "w", force_zip64=True) as file:
-        np.lib.format.write_array_header_2_0(file, header)  # type: ignore[no-untyped-call]
+        np.lib.format.write_array_header_2_0(file, header)
         for part in parts:
             file.write(np.ascontiguousarray(part, dtype).tobytes())
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_engine import live, units
+from echelon_engine._jit import kernel
 from echelon_engine.block import new_shared
 from echelon_engine.config import Config
 from echelon_engine.kernels import dell_coupled, dell_gated, lim_rps
@@ -26,6 +27,7 @@ from echelon_engine.memory import (
     TOOK_MOTION,
     TOOK_SETTINGS,
 )
+from echelon_engine.native import flush_denormals, restore_denormals
 from echelon_engine.state import Weights, new_engine
 
 RATE_HZ = 48000  # of the sample clock that control frames lie on
@@ -33,6 +35,16 @@ NS = 1_000_000_000
 SHORTEST_S = 0.5
 # What a body leaves behind in the engine.
 _STATES = ("motion", "commitment", "machine", "lim_rps", "coupled", "gated", "latent", "devices", "boundary_beat")
+
+
+@kernel
+def _flush() -> int:
+    return int(flush_denormals())
+
+
+@kernel
+def _restore(mode: int) -> None:
+    restore_denormals(mode)
 
 
 class FeatureError(ValueError):
@@ -138,7 +150,7 @@ class Stage:
     def _run(self, times_ns: NDArray[np.int64], feed: Iterator[None]) -> Features:
         count = len(times_ns)
         body, rhythm, machine = (self._engine[name] for name in ("motion", "commitment", "machine"))
-        outputs = [
+        outputs: list[tuple[Any, Any]] = [
             (np.zeros((count, 6), np.float32), body["x"]),
             (np.zeros(count, np.float32), _view(rhythm, "c")),
             (np.zeros(count, np.float32), _view(body, "energy")),
@@ -150,11 +162,15 @@ class Stage:
             (np.zeros((count, 216), np.float32), body["limbs"]),
         ]
         address, hear, think = self._address, self._hear, self._think
-        for n, (now_ns, _) in enumerate(zip(times_ns.tolist(), feed, strict=True)):
-            hear(address, now_ns, 0)
-            think(address, now_ns, 0)
-            for out, value in outputs:
-                out[n] = value
+        mode = _flush()  # denormals, as in the callback
+        try:
+            for n, (now_ns, _) in enumerate(zip(times_ns.tolist(), feed, strict=True)):
+                hear(address, now_ns, 0)
+                think(address, now_ns, 0)
+                for out, value in outputs:
+                    out[n] = value
+        finally:
+            _restore(mode)
         found = Features(*(out for out, _ in outputs))
         return found._replace(running=~found.running)
 
@@ -162,8 +178,8 @@ class Stage:
 def _view(record: Any, name: str) -> NDArray[Any]:
     """Return a scalar field of a record as an array () that follows it."""
     dtype, offset = record.dtype.fields[name][:2]
-    raw = np.frombuffer(record.data, np.uint8, dtype.itemsize, offset)
-    return raw.view(dtype).reshape(())
+    value: NDArray[Any] = np.frombuffer(record.data, np.uint8, dtype.itemsize, offset).view(dtype).reshape(())
+    return value
 
 
 def check(frames: NDArray[Any], name: str = "this motion") -> None:

@@ -1,0 +1,1 @@
+"""One module per sub-command of `train`; the table is `train.ACTIONS`. Heavy imports stand inside the functions."""
