@@ -1,0 +1,53 @@
+"""AdamW for a stack of models, each with its own gradient clipped by its own norm.
+
+Source: Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2. All parameters lie in one table
+(S, N), so that a step is a handful of operations however many models there are, and its whole state is four tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from echelon_models.train.gated import Stacked
+
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
+
+
+class AdamW:
+    """Owns a stack's parameters: `values` (S, N); the model's own tensors become views of it."""
+
+    def __init__(self, model: Stacked, rate: float, decay: float, clip: float) -> None:
+        self._rate, self._decay, self._clip = rate, decay, clip
+        parameters = list(model.parameters())
+        self.values = torch.cat([each.detach().flatten(1) for each in parameters], 1)
+        self._mean, self._square = torch.zeros_like(self.values), torch.zeros_like(self.values)
+        self._count = torch.zeros((), dtype=torch.float64, device=self.values.device)
+        begin = 0
+        for each in parameters:
+            end = begin + each[0].numel()
+            each.data = self.values[:, begin:end].view(each.shape)
+            begin = end
+
+    def state(self) -> list[Tensor]:
+        """Return the tensors that a step changes: copy into them to go back or on."""
+        return [self.values, self._mean, self._square, self._count]
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """Move all parameters against their gradients, given in the order of the model's parameters, (S, ..) each."""
+        gradient = torch.cat([each.flatten(1) for each in gradients], 1)
+        # g <- g min(1, clip / |g|), |g| over all parameters of one model
+        norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+        gradient.mul_((self._clip / (norm + 1e-6)).clamp(max=1.0))
+        self._count.add_(1)
+        # m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  w <- w - rate (m' / (sqrt v' + e) + decay w)
+        self._mean.lerp_(gradient, 1 - BETA_1)
+        self._square.mul_(BETA_2).addcmul_(gradient, gradient, value=1 - BETA_2)
+        scale_1 = (1 - BETA_1**self._count).to(gradient.dtype)
+        scale_2 = (1 - BETA_2**self._count).sqrt().to(gradient.dtype)
+        self.values.mul_(1 - self._rate * self._decay)
+        divisor = self._square.sqrt().div_(scale_2).add_(EPSILON).mul_(scale_1)
+        self.values.addcdiv_(self._mean, divisor, value=-self._rate)

@@ -1,0 +1,140 @@
+"""Recordings as one table of frames on the training device, and the windows each model of a stack draws from it.
+
+A window is a pure function of (seed, batch number): a training resumed at any batch draws what it would have drawn.
+Batches are time-major: (T, S, B, ..). Needs NumPy and torch alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from echelon_models.train.dataset import Recording
+
+WARMUP_FRAMES = 24
+
+
+class Batch(NamedTuple):
+    """Windows for a stack: x (T, S, B, 6), c and pull (T, S, B), targets p and mask (T, S, B, 32), all float32."""
+
+    x: Tensor
+    c: Tensor
+    pull: Tensor
+    p: Tensor
+    mask: Tensor
+
+
+class Places(NamedTuple):
+    """Where windows lie in the table: first and last row each may read, int64 (S, B)."""
+
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+
+
+class Pool:
+    """The frames of all recordings on a device; `members[s]` lists the recordings model s may see."""
+
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        members: Sequence[Sequence[int]],
+        *,
+        length: int = 300,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        """Raise ValueError where a model is left without a target to learn from."""
+        self.length, self.members = length, [list(each) for each in members]
+        self._frames = np.array([len(each.c) for each in recordings], np.int64)
+        self._ends = np.cumsum(self._frames)
+        for s, each in enumerate(self.members):
+            if not any(recordings[i].p_mask.any() for i in each):
+                raise ValueError(
+                    f"model {s}: none of its {len(each)} recordings has a target that counts; "
+                    "name recordings made with the teacher or with a performer's moves"
+                )
+
+        digest = hashlib.sha256()
+
+        def table(name: str) -> Tensor:
+            rows = np.concatenate([np.asarray(getattr(each, name), np.float32) for each in recordings])
+            digest.update(rows.tobytes())
+            return torch.from_numpy(rows).to(device)
+
+        self.x, self.c, self.p, self.mask, self.bias = map(table, ("x", "c", "p", "p_mask", "bias"))
+        self.digest = digest.hexdigest()  # the same frames, the same digest
+        # A window begins with states at 0, as the engine does while it warms up: the gate leans to the fast net.
+        ramp = torch.clamp(1 - torch.arange(length, dtype=torch.float32) / WARMUP_FRAMES, min=0)
+        self._ramp = ramp.to(device).view(-1, 1, 1)
+        self._ticks = torch.arange(length, device=device).view(-1, 1, 1)
+        # Each recording is drawn as often as it is long, so that every frame is about as likely as any other.
+        share = [np.cumsum(self._frames[each]) / self._frames[each].sum() for each in self.members]
+        self._which = np.concatenate([np.array(each, np.int64) for each in self.members])
+        self._cumulated = np.concatenate([values + s for s, values in enumerate(share)])
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the frames are."""
+        return self.x.device
+
+    def draw(self, seeds: Sequence[int], step: int, count: int) -> Places:
+        """Return `count` random windows for each model; model s draws by (seeds[s], step) alone."""
+        chance = np.stack(
+            [np.random.Generator(np.random.Philox(key=[seed + 1, step])).random((2, count)) for seed in seeds]
+        )
+        offsets = np.arange(len(seeds))[:, None]
+        # Rounding must not lead into the next model's share.
+        found = np.searchsorted(self._cumulated, np.minimum(chance[:, 0] + offsets, offsets + (1 - 1e-12)), "right")
+        which = self._which[found]
+        room = np.maximum(self._frames[which] - self.length, 0)
+        start = np.minimum((chance[:, 1] * (room + 1)).astype(np.int64), room)
+        begin = self._ends[which] - self._frames[which]
+        return Places(begin + start, self._ends[which] - 1)
+
+    def tiles(self, most: int) -> list[Places]:
+        """Return windows side by side over each model's recordings, `most` at most, evenly spread, 32 a batch.
+
+        A model with fewer has empty windows (last < first), which count nowhere.
+        """
+        rows = []
+        for each in self.members:
+            tiles = [
+                (self._ends[i] - self._frames[i] + start, self._ends[i] - 1)
+                for i in each
+                for start in range(0, max(1, int(self._frames[i]) - self.length // 2), self.length)
+            ]
+            keep = np.unique(np.linspace(0, len(tiles) - 1, min(most, len(tiles))).round().astype(int))
+            rows.append([tiles[k] for k in keep])
+        width = max(map(len, rows))
+        first, last = np.zeros((len(rows), width), np.int64), np.full((len(rows), width), -1, np.int64)
+        for s, found in enumerate(rows):
+            first[s, : len(found)], last[s, : len(found)] = np.array(found).T
+        return [Places(first[:, k : k + 32], last[:, k : k + 32]) for k in range(0, width, 32)]
+
+    def gather(self, first: Tensor, last: Tensor) -> Batch:
+        """Return the windows at `first` .. `last`, int64 (S, B) on the device; behind the end the last row is held."""
+        rows = first + self._ticks
+        counts = (rows <= last).unsqueeze(-1)
+        rows = torch.minimum(rows, last.clamp(min=0))
+        pull = torch.maximum(self.bias[rows], self._ramp)
+        return Batch(self.x[rows], self.c[rows], pull, self.p[rows], self.mask[rows] * counts)
+
+    def put(self, places: Places) -> tuple[Tensor, Tensor]:
+        """Return places as tensors on the device."""
+        return torch.from_numpy(places.first).to(self.device), torch.from_numpy(places.last).to(self.device)
+
+    def rest(self) -> Tensor:
+        """Return y (S, 32) whose sigmoid is the mean target of each model's recordings, within 0.01..0.99."""
+        found = []
+        for each in self.members:
+            rows = np.concatenate([np.arange(self._ends[i] - self._frames[i], self._ends[i]) for i in each])
+            index = torch.from_numpy(rows).to(self.device)
+            p, mask = self.p[index].double(), self.mask[index].double()
+            mean = (p * mask).sum(0) / mask.sum(0).clamp(min=1)
+            found.append(torch.logit(torch.where(mask.sum(0) > 0, mean, 0.5).clamp(0.01, 0.99)))
+        return torch.stack(found).float()
