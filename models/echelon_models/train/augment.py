@@ -32,13 +32,17 @@ RATE_HZ = 60.0
 SLOWEST, FASTEST = 0.7, 1.4  # tempo
 SMALLEST, LARGEST = 0.8, 1.2  # amplitude
 DRIFT_DEG, JITTER_DEG, STAMP_MS = 2.0, 0.03, 1.0
-DRIFT_HZ = (0.02, 0.2)
+DRIFT_HZ = (0.02, 0.1)
 SHORTEST_GAP_S, LONGEST_GAP_S = 0.03, 0.6
 SHORTEST_BLEND_S, LONGEST_BLEND_S, BLEND_MPS = 0.25, 2.0, 1.0  # a blend moves bones about this fast on average
 VARIANT_S = 20.0
 
 # Each limb's counterpart: arms 11-14 and 15-18, legs 19-22 and 23-26.
 OTHER_SIDE = np.r_[0:11, 15:19, 11:15, 23:27, 19:23]
+
+# Which sensor's error each limb has, and what share of it: torso_1-7 and neck_1-head bend together.
+SENSOR = np.r_[0, [7] * 7, [10] * 3, 11:27]
+SHARE = np.r_[1.0, [1 / 7] * 7, [1 / 3] * 3, np.ones(16)]
 
 
 def mirror(frames: Frames) -> Frames:
@@ -82,8 +86,9 @@ def noise(
 ) -> Frames:
     """Return the motion as an inertial suit would have measured it; sizes are standard deviations.
 
-    Each bone drifts about each axis as the sum of slow sines (0.02 to 0.2 Hz), jitters from frame to frame, and time
-    stamps are off by less than a third of a step. Bones keep their lengths.
+    Each sensor drifts about each axis as the sum of slow sines (0.02 to 0.1 Hz) and jitters from frame to frame; the
+    seven bones of the spine share the error of one, as do the three of the neck. Time stamps are off by less than a
+    third of a step. Bones keep their lengths.
     """
     count, sines = len(frames), 5
     seconds = (frames["time_ns"] - frames["time_ns"][0]) / NS
@@ -93,6 +98,7 @@ def noise(
     for k in range(sines):
         drift += np.sin(2.0 * np.pi * rate[k] * seconds[:, None, None] + phase[k])
     wrong = drift_deg * np.sqrt(2.0 / sines) * drift + jitter_deg * rng.standard_normal((count, LIMBS, 3))
+    wrong = wrong[:, SENSOR] * SHARE[:, None]
     rotation = frames["rotation"].astype(np.float64)
     result = frames.copy()
     wrong_turn = turn.from_vector(np.radians(wrong))

@@ -155,18 +155,18 @@ def read(path: str | Path) -> list[Recording]:
     if not path.is_file():
         raise DatasetError(f"{path}: there is no such data set; {remedy}")
     try:
-        found = np.load(path, allow_pickle=False)
-        if not isinstance(found, np.lib.npyio.NpzFile):
-            raise DatasetError(f"{path}: is one bare array, no data set; {remedy}")
-        with found as file:
-            missing = [key for key in ("format", "length", "name", "kind", "source", *ARRAYS) if key not in file.files]
-            if "format" in missing or str(file["format"]) != FORMAT:
+        with path.open("rb") as opened:
+            found = np.load(opened, allow_pickle=False)
+            if not isinstance(found, np.lib.npyio.NpzFile):
+                raise DatasetError(f"{path}: is one bare array, no data set; {remedy}")
+            missing = [key for key in ("format", "length", "name", "kind", "source", *ARRAYS) if key not in found.files]
+            if "format" in missing or str(found["format"]) != FORMAT:
                 raise DatasetError(f"{path}: is no data set of format {FORMAT}; {remedy}")
             if missing:
                 raise DatasetError(f"{path}: lacks {', '.join(missing)}; {remedy}")
-            length = file["length"]
-            heads = [file[key].tolist() for key in ("name", "kind", "source")]
-            arrays = {key: file[key] for key in ARRAYS}
+            length = found["length"]
+            heads = [found[key].tolist() for key in ("name", "kind", "source")]
+            arrays = {key: found[key] for key in ARRAYS}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         if isinstance(error, DatasetError):
             raise

@@ -1,19 +1,19 @@
 """The teacher: from the motion state and commitment to the 32 positions, with musical intent, one table.
 
 It reads only what DELL gated is given (x and c), but up to 150 ms ahead: fast signals are smoothed without delay by a
-window that reaches 67 ms forward, slow ones by 400 ms from a point 150 ms ahead. A causal network that follows it must
+window that reaches 83 ms forward, slow ones by 400 ms from a point 150 ms ahead. A causal network that follows it must
 learn to anticipate.
 
 | intent | signals | lanes |
 |---|---|---|
-| effort opens | effort, energy of the gesture now | brightness, cutoff, indices, drive |
+| effort opens | effort: the speed of both hands now; rise, reach | brightness, cutoff, indices, drive |
 | lean moves the body and the room | lean_forward, lean_left (slow) | structure, position, room, cutoff down |
 | stillness closes | stillness (slow) | cutoff, brightness, indices, gain, width down; damping less |
 | asymmetry pans | asymmetry (hands' speeds), lean_left | pan, body position |
 | commitment sharpens | c, slow_c, accent | attacks shorter, envelope depth, resonance, sustain |
 
 Ratios and the ceiling stand still: the one would detune, the other is a promise.
-Source: issue text in spec/equilibrium.md's terms; signals below.
+Source: spec/motion.md for x, spec/equilibrium.md for commitment, parameters.py for the lanes; the intent is ours.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from echelon_models.initial import rest_positions
 Floats = NDArray[np.float64]
 
 LOOK_AHEAD_FRAMES = 9  # 150 ms
-FAST_FRAMES = 4  # half width of the fast window
+FAST_FRAMES = 5  # half width of the fast window: 83 ms
 SLOW_S = 0.4
 BOUND_LOGIT = 4.0  # positions stay within 0.018..0.982
 SIGNALS = (
@@ -41,36 +41,36 @@ SIGNALS = (
 # How far each signal at 1 moves a lane, in logits of its position.
 TABLE: dict[str, dict[str, float]] = {
     # effort opens, stillness closes
-    "index_1": {"effort": 1.5, "slow_c": 0.5, "stillness": -0.5, "reach": 0.2},
-    "index_2": {"effort": 1.4, "slow_c": 0.5, "stillness": -0.5, "rise": 0.2},
-    "index_3": {"effort": 1.3, "accent": 0.6, "stillness": -0.5},
-    "index_4": {"effort": 1.2, "accent": 0.8, "stillness": -0.4},
-    "filter_cutoff": {"effort": 1.5, "rise": 0.35, "slow_c": 0.4, "stillness": -0.7, "lean_forward": -0.6},
-    "filter_drive": {"effort": 1.4, "c": 0.5, "stillness": -0.4},
-    "body_brightness": {"effort": 1.3, "rise": 0.3, "lean_forward": -0.5, "stillness": -0.5},
-    "gain": {"effort": 0.5, "c": 0.2, "stillness": -0.4},
-    "width": {"slow_effort": 0.9, "slow_c": 0.4, "stillness": -0.6},
+    "index_1": {"effort": 2.2, "slow_c": 0.4, "stillness": -0.5, "reach": 0.3},
+    "index_2": {"effort": 2.0, "slow_c": 0.4, "stillness": -0.5, "rise": 0.3},
+    "index_3": {"effort": 1.8, "accent": 0.8, "stillness": -0.5},
+    "index_4": {"effort": 1.6, "accent": 1.0, "stillness": -0.4},
+    "filter_cutoff": {"effort": 2.0, "rise": 0.5, "slow_c": 0.2, "stillness": -0.8, "lean_forward": -0.8},
+    "filter_drive": {"effort": 1.8, "c": 0.4, "stillness": -0.4},
+    "body_brightness": {"effort": 1.8, "rise": 0.4, "lean_forward": -0.7, "stillness": -0.5},
+    "gain": {"effort": 0.7, "c": 0.2, "stillness": -0.4},
+    "width": {"slow_effort": 1.2, "slow_c": 0.4, "stillness": -0.6},
     # commitment sharpens
-    "amp_attack": {"c": -0.5, "accent": -0.9, "stillness": 0.5},
-    "exciter_attack": {"c": -0.6, "accent": -1.0, "stillness": 0.5},
-    "amp_decay": {"slow_effort": -0.4, "lean_forward": 0.4},
-    "amp_sustain": {"slow_c": 0.8, "slow_effort": 0.5},
-    "amp_release": {"slow_effort": -0.5, "lean_forward": 0.5, "stillness": 0.3},
-    "exciter_decay": {"slow_effort": -0.4, "slow_c": 0.3},
-    "exciter_sustain": {"slow_c": 0.7, "slow_effort": 0.4},
-    "exciter_release": {"slow_effort": -0.3, "lean_forward": 0.3},
-    "filter_q": {"slow_c": 0.6, "accent": 0.4},
-    "filter_envelope": {"accent": 0.8, "effort": 0.4, "c": 0.2},
+    "amp_attack": {"c": -0.5, "accent": -1.0, "stillness": 0.5},
+    "exciter_attack": {"c": -0.6, "accent": -1.1, "stillness": 0.5},
+    "amp_decay": {"slow_effort": -0.6, "lean_forward": 0.6},
+    "amp_sustain": {"slow_c": 0.8, "slow_effort": 0.6},
+    "amp_release": {"slow_effort": -0.7, "lean_forward": 0.7, "stillness": 0.3},
+    "exciter_decay": {"slow_effort": -0.6, "slow_c": 0.3},
+    "exciter_sustain": {"slow_c": 0.7, "slow_effort": 0.5},
+    "exciter_release": {"slow_effort": -0.5, "lean_forward": 0.5},
+    "filter_q": {"slow_c": 0.6, "accent": 0.5},
+    "filter_envelope": {"accent": 1.0, "effort": 0.5, "c": 0.2},
     # lean moves the body and the room
-    "body_structure": {"lean_left": 0.5, "slow_c": 0.6, "slow_effort": 0.4},
-    "body_position": {"lean_forward": 0.6, "asymmetry": 0.3},
-    "body_damping": {"lean_forward": -0.5, "slow_effort": 0.4, "stillness": -0.3},
-    "reverb_size": {"lean_forward": 0.9, "slow_c": 0.3},
-    "reverb_decay": {"lean_forward": 0.8, "slow_effort": -0.4, "stillness": 0.3},
-    "reverb_predelay": {"lean_forward": 0.5},
-    "reverb_mix": {"lean_forward": 0.8, "slow_effort": -0.5, "stillness": 0.3},
+    "body_structure": {"lean_left": 0.9, "slow_c": 0.6, "slow_effort": 0.4},
+    "body_position": {"lean_forward": 1.0, "asymmetry": 0.5},
+    "body_damping": {"lean_forward": -0.8, "slow_effort": 0.6, "stillness": -0.3},
+    "reverb_size": {"lean_forward": 1.2, "slow_c": 0.3},
+    "reverb_decay": {"lean_forward": 1.1, "slow_effort": -0.5, "stillness": 0.3},
+    "reverb_predelay": {"lean_forward": 0.8},
+    "reverb_mix": {"lean_forward": 1.1, "slow_effort": -0.6, "stillness": 0.3},
     # asymmetry pans
-    "pan": {"asymmetry": 0.7, "lean_left": -0.9},
+    "pan": {"asymmetry": 1.4, "lean_left": -1.2},
 }
 
 
@@ -116,7 +116,7 @@ def signals(x: NDArray[np.floating], c: NDArray[np.floating]) -> Floats:
 
 
 def smooth(values: Floats) -> Floats:
-    """Return values (n, k) under a Hann window of +-FAST_FRAMES: no delay, 67 ms of look-ahead; ends are held."""
+    """Return values (n, k) under a Hann window of +-FAST_FRAMES: no delay, 83 ms of look-ahead; ends are held."""
     weights = np.hanning(2 * FAST_FRAMES + 3)[1:-1]
     weights /= weights.sum()
     held = np.pad(values, ((FAST_FRAMES, FAST_FRAMES), (0, 0)), mode="edge")
