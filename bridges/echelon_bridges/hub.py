@@ -20,6 +20,7 @@ from echelon_bridges.fusion.centre import Centre
 from echelon_bridges.fusion.device import LOST_NS, Device
 from echelon_bridges.fusion.roles import BODY, NONE, SLOTS, Place, Roles, parse_place, parse_roles
 from echelon_bridges.fusion.seats import Seats
+from echelon_bridges.motion.pose import LiveBody
 from echelon_bridges.protocol import adapters
 from echelon_bridges.protocol.reading import Reading
 from echelon_bridges.protocol.refusal import Refusal
@@ -66,6 +67,7 @@ class Hub:
         Raises `UserError` for a port that a person chose and that cannot be bound, and for impossible roles.
         """
         parse_roles(config.sensors.roles)
+        LiveBody.load()
         sensors, warnings = open_sensors(config)
         return cls(sensors, config), warnings
 

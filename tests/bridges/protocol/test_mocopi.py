@@ -162,3 +162,44 @@ def test_no_mutation_raises_and_what_passes_is_finite(packet: bytes, changes: li
         assert np.isfinite(result.root).all() or not result.present & 1
     elif isinstance(result, mocopi.Skeleton):
         assert np.abs(result.offsets).max() < 3.0
+
+
+LAYOUTS = [
+    mocopi.encode_frame(41, 0.5, TURNS, [1.0, 0.9, -2.0], REST_OFFSETS, unix_s=unix_s, timecode=timecode)
+    for unix_s in (None, 1.75e9)
+    for timecode in (None, b"abcdef")
+]
+NUMBERS = [b"\0\0\0\0", struct.pack("<f", np.nan), struct.pack("<f", np.inf), struct.pack("<f", 2.0), b"\1\0\x80\x7f"]
+
+
+@pytest.mark.parametrize("packet", LAYOUTS, ids=len)
+def test_a_frame_as_the_app_writes_it_is_read_without_a_search(packet: bytes) -> None:
+    """All four layouts, whatever stands in the fields that nobody reads."""
+    layout = mocopi._LAYOUTS[len(packet)]
+    assert layout.read(packet) is not None
+    assert layout.read(packet.replace(b"vrsn\1", b"vrsn\7")) is not None
+    assert layout.read(packet.replace(b"btdt", b"btdu", 1)) is None
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.sampled_from(LAYOUTS),
+    st.lists(st.tuples(st.integers(0, 1604), st.binary(min_size=1, max_size=4)), max_size=3),
+    st.lists(st.tuples(st.integers(0, 26), st.integers(0, 6), st.sampled_from(NUMBERS)), max_size=2),
+)
+def test_both_ways_of_reading_a_frame_agree(
+    packet: bytes, changes: list[tuple[int, bytes]], numbers: list[tuple[int, int, bytes]]
+) -> None:
+    """The reader without a search says what the search says, of every packet with bytes or numbers changed."""
+    data = bytearray(packet)
+    bones = len(data) - 27 * 54
+    for at, value in [*changes, *((bones + 54 * bone + 26 + 4 * i, value) for bone, i, value in numbers)]:
+        at %= len(packet)
+        data[at : at + len(value)] = value[: len(packet) - at]
+    found, searched = mocopi.decode(bytes(data)), mocopi._decode_or_refuse(bytes(data))
+    assert type(found) is type(searched)
+    if isinstance(found, mocopi.Frame) and isinstance(searched, mocopi.Frame):
+        for one, other in zip(found, searched, strict=True):
+            np.testing.assert_array_equal(one, other)
+    else:
+        assert found == searched
