@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from echelon_engine._jit import int64, kernel
+from echelon_engine.atomics import load_acquire
 from echelon_engine.kernels import (
     commitment,
     dell_coupled,
@@ -43,6 +44,7 @@ from echelon_engine.script import LIVE, follow_motion, follow_settings
 DT = 1.0 / CONTROL_RATE_HZ
 BEAT_SHORTEST, BEAT_LONGEST = 20, 60  # control frames between two boundaries of DELL coupled that follow the beat
 DEVICE_LOST_NS = int(hands.DEVICE_LOST_S * 1e9)
+GLIDE_FRAMES = 15  # 250 ms
 EXTERNAL_FADE_S = 3.0  # of notes that others than the body play, after `idle_seconds` without one
 
 
@@ -101,6 +103,27 @@ def boundary(engine: Any) -> bool:
 
 
 @kernel
+def change_weights(engine: Any) -> None:
+    """Take other weights of DELL gated, if some were handed over; its state stays."""
+    wanted = load_acquire(engine.gated_wanted.ctypes.data)
+    if wanted != engine.gated_used:
+        engine.gated_used = wanted
+        engine.gated_fade = GLIDE_FRAMES
+        for i in range(engine.y.shape[0]):
+            engine.gated_before[i] = engine.y[i]
+
+
+@kernel
+def glide(engine: Any) -> None:
+    """Cross-fade y from what it was when the weights were changed to what the new ones say."""
+    if engine.gated_fade > 0:
+        engine.gated_fade -= 1
+        share = np.float32(engine.gated_fade / GLIDE_FRAMES)
+        for i in range(engine.y.shape[0]):
+            engine.y[i] += share * (engine.gated_before[i] - engine.y[i])
+
+
+@kernel
 def think(engine: Any, now_ns: int) -> None:
     """Run commitment, state machine and the three networks; Idle freezes the networks, `freeze` the machine."""
     body, state, settings = engine.motion, engine.machine, engine.settings[0]
@@ -116,6 +139,7 @@ def think(engine: Any, now_ns: int) -> None:
             np.float64(rhythm.slow_average),
             np.float64(settings.idle_seconds),
         )
+    change_weights(engine)
     if state.frozen:
         return
     held = engine.devices[0]
@@ -131,9 +155,12 @@ def think(engine: Any, now_ns: int) -> None:
     )
     lim_rps.step(engine.z_lim[:], engine.lim_rps, engine.lim_rps_weights, engine.e[:], lim_rps.CONVERGED)
     dell_coupled.step(engine.z[:], engine.coupled, engine.coupled_weights, body.limbs[:], boundary(engine))
-    dell_gated.step(
-        engine.y[:], engine.gated, engine.gated_weights, body.x[:], np.float64(rhythm.c), np.float64(state.bias)
-    )
+    bias = np.float64(state.bias)
+    if engine.gated_used == 0:
+        dell_gated.step(engine.y[:], engine.gated, engine.gated_weights, body.x[:], np.float64(rhythm.c), bias)
+    else:
+        dell_gated.step(engine.y[:], engine.gated, engine.gated_spare, body.x[:], np.float64(rhythm.c), bias)
+    glide(engine)
     latent.step(
         engine.latent25[:],
         engine.latent,

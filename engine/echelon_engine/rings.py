@@ -47,6 +47,12 @@ def pop(items: Any, ring: Any) -> bool:
 
 
 @kernel
+def release(word: Any, value: int) -> None:
+    """Store `value` in `word[0]` (uint64) so that whoever reads it there sees all that was written before."""
+    store_release(word.ctypes.data, np.uint64(value))
+
+
+@kernel
 def push_sound(ring: Any, sound: Any) -> int:
     """Append sample frames (n, 2) float32; return how many were dropped because the ring was full (none or all)."""
     capacity = np.uint64(ring.item.shape[0])

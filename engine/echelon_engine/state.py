@@ -25,6 +25,7 @@ from echelon_engine.kernels.notes import NOTES
 from echelon_engine.kernels.output import OUTPUT
 from echelon_engine.memory import COMMAND, CONTROL, DEVICES, EVENT, INPUT, LATENT_STATE_NAMES, LIMB_FRAME, SETTINGS
 from echelon_engine.parameters import LANES
+from echelon_engine.rings import release
 from echelon_engine.schedule import PENDING, PENDING_NOTES
 from echelon_engine.script import LIVE, WAITING
 
@@ -77,6 +78,10 @@ _FIELDS: list[Any] = [
     ("boundary_beat", np.int64),  # the beat at DELL coupled's last boundary
     ("y", np.float32, (LANES,)),
     ("last_y", np.float32, (LANES,)),
+    ("gated_wanted", np.uint64, (8,)),  # [0] which of its two sets of weights: by the process, while it plays
+    ("gated_used", np.uint64),
+    ("gated_fade", np.int64),  # control frames until only the new weights are heard
+    ("gated_before", np.float32, (LANES,)),  # y when they were taken
     ("latent25", np.float32, (len(LATENT_STATE_NAMES),)),
     ("position", np.float32, (LANES,)),
     ("values", np.float32, (LANES,)),
@@ -107,6 +112,7 @@ _FIELDS: list[Any] = [
     ("lim_rps_weights", LIM_WEIGHTS),
     ("coupled_weights", COUPLED_WEIGHTS),
     ("gated_weights", GATED_WEIGHTS),
+    ("gated_spare", GATED_WEIGHTS),  # the other of the two that change places
 ]
 STREAMED = (
     "lim_rps",
@@ -117,6 +123,7 @@ STREAMED = (
     "lim_rps_weights",
     "coupled_weights",
     "gated_weights",
+    "gated_spare",
 )
 ENGINE = np.dtype(on_cache_lines(_FIELDS, STREAMED), align=True)
 
@@ -180,3 +187,17 @@ def new_engine(
     engine["position"] = 0.5
     units.compiled("prepare").ctypes(engine.__array_interface__["data"][0], rate_hz, 0)
     return engine
+
+
+def change_gated(engine: Any, weights: Any) -> bool:
+    """Hand other weights of DELL gated (a WEIGHTS record of its kernel) to an engine that plays.
+
+    The callback takes them at its next control frame; the net's state goes on, and y glides from one to the other over
+    250 ms. False, and nothing changed, while it has not yet taken those handed over before. One caller.
+    """
+    used = int(engine["gated_used"])
+    if int(engine["gated_wanted"][0]) != used:
+        return False
+    engine["gated_weights" if used else "gated_spare"] = weights
+    release(engine["gated_wanted"], 1 - used)
+    return True
