@@ -134,9 +134,9 @@ def record(take: Take, stage: Stage) -> Recording:
 
 
 def with_teacher(name: str, kind: str, source: str, found: Features) -> Recording:
-    """Return features with the teacher's targets, all of which count."""
+    """Return features with the teacher's targets; they count where the networks run."""
     p = teacher.positions(found.x, found.c)
-    return _recording(name, kind, source, found, p, np.ones(p.shape, np.bool_))
+    return _recording(name, kind, source, found, p, np.repeat(found.running[:, None], LANES, axis=1))
 
 
 def _recording(
@@ -187,7 +187,8 @@ def _life(name: str, life: Life, stage: Stage) -> Recording | None:
         return None
     title = f"{name}-life{life.epoch}".replace("+", "-")
     source = name.replace("+", "-")
-    return _recording(title, "session", source, found, np.ascontiguousarray(controls["position"]), mask)
+    p = np.clip(controls["position"], np.float32(0.0), np.float32(1.0))
+    return _recording(title, "session", source, found, p, mask)
 
 
 def overrides(numbers: NDArray[np.int64], inputs: NDArray[Any]) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ Source: spec/motion.md for the frame; gaps and jitter as the bridges meet them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -146,25 +146,35 @@ def even(frames: Frames, rate_hz: float = RATE_HZ) -> Frames:
     return _timed(result, np.rint(wanted))
 
 
-def join(takes: Sequence[Frames], rate_hz: float = RATE_HZ) -> Frames:
-    """Return takes as one motion at an even rate, each blended into the next.
+def join(takes: Iterable[Frames], rate_hz: float = RATE_HZ, seconds: float = np.inf) -> Frames:
+    """Return takes as one motion at an even rate, each blended into the next; none is taken beyond `seconds`.
 
     The next one begins where the last one ends on the floor and faces where it faces. The weight of a blend is a
     quintic whose first two derivatives vanish at both ends, so velocities are continuous if those of the takes are. It
     lasts 0.25 to 2 s, longer the further the two poses lie apart, at most half of either take.
     """
-    joined = even(takes[0], rate_hz)
-    for take in takes[1:]:
+    done: list[Frames] = []
+    length = 0
+    last: Frames | None = None
+    for take in takes:
         after = even(take, rate_hz)
-        far_m = float(np.max(np.linalg.norm(joined["position"][-1] - after["position"][0], axis=-1)))
-        length_s = min(max(far_m / BLEND_MPS, SHORTEST_BLEND_S), LONGEST_BLEND_S)
-        count = max(min(round(length_s * rate_hz), len(joined) // 2, len(after) // 2), 1)
-        middle = count // 2
-        _place(after, joined[len(joined) - count + middle], after[middle].copy())
-        s = (np.arange(count) + 0.5) / count
-        t = s * s * s * (10.0 + s * (6.0 * s - 15.0))
-        blend = _between(joined[-count:], after[:count], t, straight=False)
-        joined = np.concatenate([joined[:-count], blend, after[count:]])
+        if last is not None:
+            far_m = float(np.max(np.linalg.norm(last["position"][-1] - after["position"][0], axis=-1)))
+            length_s = min(max(far_m / BLEND_MPS, SHORTEST_BLEND_S), LONGEST_BLEND_S)
+            count = max(min(round(length_s * rate_hz), len(last) // 2, len(after) // 2), 1)
+            middle = count // 2
+            _place(after, last[len(last) - count + middle], after[middle].copy())
+            s = (np.arange(count) + 0.5) / count
+            t = s * s * s * (10.0 + s * (6.0 * s - 15.0))
+            blend = _between(last[-count:], after[:count], t, straight=False)
+            done.append(last[:-count])
+            length += len(last) - count
+            after = np.concatenate([blend, after[count:]])
+        last = after
+        if length + len(last) >= seconds * rate_hz:
+            break
+    assert last is not None, "no takes"
+    joined = np.concatenate([*done, last])
     joined["flags"] = 0
     joined["flags"][0] = BREAK
     return _timed(joined, np.rint(np.arange(len(joined)) * (NS / rate_hz)))
@@ -176,19 +186,20 @@ def variant(takes: Sequence[Frames], rng: np.random.Generator, seconds: float = 
     Half the pieces are mirrored; the whole is measured by a noisy suit, with gaps in two of three cases, and at half
     the rate in one of five.
     """
-    frames: Frames | None = None
-    count = round(seconds * RATE_HZ)
-    while frames is None or len(frames) < count:
+    frames = noise(join(_pieces(takes, rng), seconds=seconds)[: round(seconds * RATE_HZ)], rng)
+    if rng.random() < 0.2:
+        frames = thin(frames, 2)
+    return drop(frames, rng) if rng.random() < 2.0 / 3.0 else frames
+
+
+def _pieces(takes: Sequence[Frames], rng: np.random.Generator) -> Iterator[Frames]:
+    """Yield takes at random, without end."""
+    while True:
         piece = takes[int(rng.integers(len(takes)))]
         if rng.random() < 0.5:
             piece = mirror(piece)
         piece = warp(piece, float(np.exp(rng.uniform(np.log(SLOWEST), np.log(FASTEST)))))
-        piece = amplitude(piece, float(rng.uniform(SMALLEST, LARGEST)))
-        frames = even(piece) if frames is None else join([frames, piece])
-    frames = noise(frames[:count], rng)
-    if rng.random() < 0.2:
-        frames = thin(frames, 2)
-    return drop(frames, rng) if rng.random() < 2.0 / 3.0 else frames
+        yield amplitude(piece, float(rng.uniform(SMALLEST, LARGEST)))
 
 
 def _timed(frames: Frames, times_ns: Any) -> Frames:

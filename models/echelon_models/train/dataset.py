@@ -159,11 +159,17 @@ def read(path: str | Path) -> list[Recording]:
             found = np.load(opened, allow_pickle=False)
             if not isinstance(found, np.lib.npyio.NpzFile):
                 raise DatasetError(f"{path}: is one bare array, no data set; {remedy}")
-            missing = [key for key in ("format", "length", "name", "kind", "source", *ARRAYS) if key not in found.files]
+            missing = [
+                key
+                for key in ("format", "frame_rate", "length", "name", "kind", "source", *ARRAYS)
+                if key not in found.files
+            ]
             if "format" in missing or str(found["format"]) != FORMAT:
                 raise DatasetError(f"{path}: is no data set of format {FORMAT}; {remedy}")
             if missing:
                 raise DatasetError(f"{path}: lacks {', '.join(missing)}; {remedy}")
+            if (rate := float(found["frame_rate"])) != FRAME_RATE_HZ:
+                raise DatasetError(f"{path}: has {rate:g} rows a second; the models run at {FRAME_RATE_HZ}: {remedy}")
             length = found["length"]
             heads = [found[key].tolist() for key in ("name", "kind", "source")]
             arrays = {key: found[key] for key in ARRAYS}

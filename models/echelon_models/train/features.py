@@ -33,6 +33,7 @@ from echelon_engine.state import Weights, new_engine
 RATE_HZ = 48000  # of the sample clock that control frames lie on
 NS = 1_000_000_000
 SHORTEST_S = 0.5
+SLOWEST_HZ = 8.0  # the engine takes frames a quarter of a second apart for a break
 # What a body leaves behind in the engine.
 _STATES = ("motion", "commitment", "machine", "lim_rps", "coupled", "gated", "latent", "devices", "boundary_beat")
 
@@ -197,6 +198,11 @@ def check(frames: NDArray[Any], name: str = "this motion") -> None:
     if steps.min() <= 0:
         n = int(np.argmax(steps <= 0)) + 1
         raise FeatureError(f"{name}: frame {n} is not later than frame {n - 1}; times rise: sort or cut the recording")
+    if (rate_hz := NS / float(np.median(steps))) < SLOWEST_HZ:
+        raise FeatureError(
+            f"{name}: {rate_hz:.3g} frames a second; a body is seen {SLOWEST_HZ:g} times a second at least: "
+            "check the frame time, or record at a higher rate"
+        )
     for field in ("rotation", "position", "origin", "heading"):
         finite = np.isfinite(frames[field]).reshape(len(frames), -1).all(axis=1)
         if not finite.all():

@@ -15,19 +15,41 @@ from echelon_engine.kernels.neutral import PARENT
 Floats = NDArray[np.float64]
 
 
+def _levels() -> tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]:
+    """Return (bones, parents) of each generation below the root."""
+    depth = [0] * len(PARENT)
+    for bone in range(1, len(PARENT)):
+        depth[bone] = depth[PARENT[bone]] + 1
+    generations = [np.flatnonzero(np.array(depth) == level) for level in range(1, max(depth) + 1)]
+    return tuple((bones, np.array(PARENT)[bones]) for bones in generations)
+
+
+LEVELS = _levels()
+
+
 def multiply(a: Any, b: Any) -> Floats:
     """Return the Hamilton product a b."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    av, aw, bv, bw = a[..., :3], a[..., 3:], b[..., :3], b[..., 3:]
-    vector = aw * bv + bw * av + np.cross(av, bv)
-    return np.concatenate([vector, aw * bw - np.sum(av * bv, axis=-1, keepdims=True)], axis=-1)
+    ax, ay, az, aw = np.moveaxis(a, -1, 0)
+    bx, by, bz, bw = np.moveaxis(b, -1, 0)
+    product = np.empty(np.broadcast_shapes(a.shape, b.shape))
+    product[..., 0] = aw * bx + ax * bw + ay * bz - az * by
+    product[..., 1] = aw * by - ax * bz + ay * bw + az * bx
+    product[..., 2] = aw * bz + ax * by - ay * bx + az * bw
+    product[..., 3] = aw * bw - ax * bx - ay * by - az * bz
+    return product
 
 
 def rotate(q: Any, v: Any) -> Floats:
-    """Return the vectors v turned by the unit quaternions q."""
+    """Return the vectors v turned by the unit quaternions q: v + 2 w (u x v) + 2 u x (u x v)."""
     q, v = np.asarray(q, np.float64), np.asarray(v, np.float64)
-    t = 2.0 * np.cross(q[..., :3], v)
-    turned: Floats = v + q[..., 3:] * t + np.cross(q[..., :3], t)
+    x, y, z, w = np.moveaxis(q, -1, 0)
+    v0, v1, v2 = np.moveaxis(v, -1, 0)
+    t0, t1, t2 = 2.0 * (y * v2 - z * v1), 2.0 * (z * v0 - x * v2), 2.0 * (x * v1 - y * v0)
+    turned = np.empty((*np.broadcast_shapes(q.shape[:-1], v.shape[:-1]), 3))
+    turned[..., 0] = v0 + w * t0 + y * t2 - z * t1
+    turned[..., 1] = v1 + w * t1 + z * t0 - x * t2
+    turned[..., 2] = v2 + w * t2 + x * t1 - y * t0
     return turned
 
 
@@ -74,9 +96,8 @@ def mean(q: Any) -> Floats:
 def world(local: Any) -> Floats:
     """Return the bones' rotations (n, 27, 4) in the root's frame from those local to their parents."""
     turned = np.array(local, np.float64)
-    for bone, parent in enumerate(PARENT):
-        if parent >= 0:
-            turned[:, bone] = multiply(turned[:, parent], turned[:, bone])
+    for bones, parents in LEVELS:
+        turned[:, bones] = multiply(turned[:, parents], turned[:, bones])
     return turned
 
 
@@ -87,9 +108,8 @@ def positions(local: Any, offsets: Any) -> Floats:
     """
     turned, offsets = world(local), np.asarray(offsets, np.float64)
     place = np.zeros((*turned.shape[:2], 3))
-    for bone, parent in enumerate(PARENT):
-        if parent >= 0:
-            place[:, bone] = place[:, parent] + rotate(turned[:, parent], offsets[:, bone])
+    for bones, parents in LEVELS:
+        place[:, bones] = place[:, parents] + rotate(turned[:, parents], offsets[:, bones])
     return place
 
 

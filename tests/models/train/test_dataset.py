@@ -131,7 +131,11 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     text.write_text("no archive at all")
     uneven = tmp_path / "u.npz"
     np.savez(uneven, **{**some, "c": np.zeros(20, np.float32)})
+    faster = tmp_path / "r.npz"
+    with np.load(whole) as arrays:
+        np.savez(faster, **{**{name: arrays[name] for name in arrays.files}, "frame_rate": 120})
     for path, said in (
+        (faster, "has 120 rows a second; the models run at 60"),
         (cut, "not a whole npz"), (foreign, "no data set of format"), (bare, "one bare array"),
         (lacking, "lacks c"), (text, "not a whole npz"), (uneven, "have not the 50 rows"),
         (tmp_path / "none.npz", "there is no such data set"),

@@ -94,6 +94,15 @@ def test_limbs_presence_and_idle(stage: Stage) -> None:
     assert not found.running[-1]
 
 
+def test_rates_may_be_mixed(stage: Stage) -> None:
+    """A recording that goes on at a third of its rate is played by its stamps: the same dance."""
+    frames = Dancer(1).frames(0, 360)
+    mixed = np.concatenate([frames[:180], frames[180::3]])
+    whole, found = stage.of(frames, 5.9), stage.of(mixed, 5.9)
+    np.testing.assert_allclose(found.x, whole.x, atol=0.05)
+    np.testing.assert_allclose(found.energy[30:], whole.energy[30:], atol=0.1)
+
+
 def test_wrong_recordings_are_named(stage: Stage) -> None:
     """Too short, not finite, out of order, no limb frames: each says what and where."""
     frames = Dancer(1).frames(0, 60)
@@ -112,6 +121,10 @@ def test_wrong_recordings_are_named(stage: Stage) -> None:
         stage.of(turned)
     with pytest.raises(FeatureError, match="no limb frame"):
         stage.of(np.zeros((60, 216), np.float32))
+    slow = frames.copy()
+    slow["time_ns"] *= 12
+    with pytest.raises(FeatureError, match="5 frames a second; a body is seen 8 times"):
+        stage.of(slow)
     held = frames.copy()
     held["flags"] |= SYNTHETIC
     with pytest.raises(FeatureError, match="0 frames of motion"):

@@ -67,12 +67,12 @@ def run(arguments: Namespace) -> int:
     from echelon_engine.errors import UsageError
 
     target = _options.check_output(arguments.target, ".npz")
+    if arguments.sessions is not None and not arguments.sessions:
+        raise UsageError("--sessions", "names no folder", "name the folder that `run --log DIR` was given")
     if not arguments.places and not arguments.dancer and not arguments.sessions:
         raise UsageError(
             "train data", "there is nothing to learn from", "name folders, --dancer MINUTES or --sessions DIR"
         )
-    if arguments.sessions is not None and not arguments.sessions:
-        raise UsageError("--sessions", "names no folder", "name the folder that `run --log DIR` was given")
     if arguments.augment and not arguments.places:
         raise UsageError("--augment", "varies real recordings", "name folders with motion")
     from echelon_models.train import dataset
