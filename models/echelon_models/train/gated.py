@@ -121,9 +121,22 @@ class Stacked(nn.Module):
         """Return one model's parameters as float32 arrays under the names of the format."""
         return {name: value[index].detach().cpu().numpy().copy() for name, value in self.named_parameters()}
 
+    def load(self, tensors: Mapping[str, NDArray[np.float32]], index: int = 0) -> None:
+        """Put one model's arrays at a place of the stack."""
+        with torch.no_grad():
+            for name, value in self.named_parameters():
+                value[index].copy_(torch.from_numpy(np.array(tensors[name])))
+
     def forward(self, x: Tensor, c: Tensor, pull: Tensor) -> Run:
         """Run the stack from zero states over x (T, S, B, 6), c and pull (T, S, B)."""
         raise NotImplementedError
+
+    def play(self, x: NDArray[np.float32], c: NDArray[np.float32], pull: NDArray[np.float32]) -> Run:
+        """Run every model over one recording from its first frame: x (T, 6), c and pull (T,); B is 1 in the result."""
+        device = next(self.parameters()).device
+        rows = [torch.from_numpy(np.array(each, np.float32)).to(device) for each in (x, c, pull)]
+        with torch.no_grad():
+            return self.forward(*(each[:, None, None].expand(-1, self.size, 1, *each.shape[1:]) for each in rows))
 
 
 class Gated(Stacked):
@@ -152,12 +165,6 @@ class Gated(Stacked):
             self._plans[key] = plan(self.times, len(x), x)
         unroll: Any = _Unroll.apply
         return Run(*unroll(joined, pull.unsqueeze(-1), self._plans[key], *weights))
-
-    def load(self, tensors: Mapping[str, NDArray[np.float32]], index: int = 0) -> None:
-        """Put one model's arrays, named as in the format, at a place of the stack."""
-        with torch.no_grad():
-            for name in SHAPES:
-                self.get_parameter(name)[index].copy_(torch.from_numpy(np.array(tensors[name])))
 
 
 def _by_model(values: Tensor) -> Tensor:
@@ -288,4 +295,9 @@ class _Unroll(torch.autograd.Function):
         for left, right in products:
             rows = _by_model(right)
             found += [torch.bmm(_by_model(left).transpose(1, 2), rows), rows.sum(1)]
-        return (None, None, None, *found)
+        g_joined = None
+        if ctx.needs_input_grad[0]:  # not in training: whoever looks for the worst input asks for it
+            g_joined = torch.matmul(d_hidden, w_f1[:, :given].transpose(1, 2))
+            g_joined[chosen_rows] += torch.matmul(d_hidden_slow, w_s1[:, :given].transpose(1, 2))
+            g_joined[..., -1:] += torch.matmul(g_y, w_y[:, WIDTH:].transpose(1, 2))
+        return (g_joined, None, None, *found)

@@ -98,7 +98,7 @@ def test_the_hypers_of_the_initial_weights_are_the_defaults() -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 def test_gradients_are_those_of_the_plain_unroll(scale: float) -> None:
-    """Loss and every gradient equal torch's own through the formulas, also where states run into the clip."""
+    """Loss and every gradient, of weights and inputs, equal torch's own through the formulas, in the clip too."""
     model = stack(scale)
     x, c, pull = (a.double() for a in motion(30 if scale == 1 else 6, 4, 3))
     rng = np.random.default_rng(2)
@@ -107,10 +107,12 @@ def test_gradients_are_those_of_the_plain_unroll(scale: float) -> None:
     found = []
     for forward in (model.__call__, lambda *inputs: plain(model, *inputs)):
         model.zero_grad()
-        run = forward(x, c, pull)
+        inputs = {"x": x.clone().requires_grad_(), "c": c.clone().requires_grad_()}
+        run = forward(inputs["x"], inputs["c"], pull)
         loss = losses(run, p, mask).total
         loss.sum().backward()
-        found.append((loss.detach(), {name: value.grad for name, value in model.named_parameters()}))
+        differentiated = {**dict(model.named_parameters()), **inputs}
+        found.append((loss.detach(), {name: value.grad for name, value in differentiated.items()}))
     assert run.fast is not None
     assert bool((run.fast.abs() > 10).any()) == (scale > 1)
     (loss, grads), (wanted, references) = found
