@@ -8,10 +8,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from echelon_bridges.child import begin, is_wanted, say, wait_until_wanted
+from echelon_bridges.child import answer, begin, is_wanted, requests, say, wait_until_wanted
 from echelon_bridges.devices import Device, find_device, import_sounddevice, quiet_stderr
 from echelon_engine.block import SharedBlock
-from echelon_engine.config import Config
+from echelon_engine.config import BUILT_IN, Config
 from echelon_engine.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,6 +57,23 @@ def new_engine(config: Config, shared: Any, weights: Any) -> Any:
         channels=config.audio.channels,
         scripted=bool(shared["header"]["scripted"]),
     )
+
+
+def change_weights(engine: Any, request: dict[str, Any]) -> None:
+    """Give the callback other weights of DELL gated, as the supervisor asks; what is wrong with them is the answer."""
+    from echelon_engine.state import change_gated
+    from echelon_models import weights
+
+    path = str(request.get("path", ""))
+    try:
+        model = weights.load(weights.initial_path("dell_gated") if path == BUILT_IN else path)
+        if model.key != "dell_gated":
+            raise UserError(path, f"holds {model.key}", "name weights of DELL gated")
+        if not change_gated(engine, weights.to_record(model)):
+            raise UserError(path, "the weights before are still being taken", "try again in a moment")
+        answer(request)
+    except UserError as error:
+        answer(request, error=str(error))
 
 
 def open_driver(config: Config, device: Device, engine: Any) -> Driver:
@@ -114,6 +131,8 @@ def play(name: str, config: Config, ended: Any) -> None:
         latency_ms=round(1000 * driver.latency_s, 2),
     )
     while not ended.wait(WATCH_S):
+        for request in requests():
+            change_weights(engine, request)
         if not driver.active:
             raise UserError(f"device {device.name!r}", "stopped asking for sound", "the audio process starts again")
     driver.stop()

@@ -206,6 +206,10 @@ class Bridges:
     def _answer(self, request: dict[str, Any]) -> None:
         """Do what the supervisor was asked for."""
         try:
+            if request.get("command") == "weights":
+                self.outlets.changed_weights(str(request.get("path", "")))
+                answer(request)
+                return
             answer(request, **self.hub.answer(request, time.monotonic_ns()))
         except UserError as error:
             answer(request, error=str(error))

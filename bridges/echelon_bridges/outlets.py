@@ -165,6 +165,11 @@ class Outlets:
                 self.osc_in.moves.lanes(position)
         self._taps.release(None if self._log is None else self._log.settled)
 
+    def changed_weights(self, path: str) -> None:
+        """Tell the session's log."""
+        if self._log is not None:
+            self._log.changed_weights(path)
+
     def body(self, performer: int, frames: NDArray[np.void]) -> None:
         """Hand on the limb frames of a performer, memory.LIMB_FRAME (n,), to whom they may go."""
         if self._wants_bodies:

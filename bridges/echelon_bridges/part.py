@@ -226,6 +226,18 @@ class Part:
             raise refused
         return {name: value for name, value in said.items() if name not in ("event", "id")}
 
+    async def reconfigure(self, config_line: str) -> None:
+        """Start it with another configuration from now on; the one that waits is loaded anew."""
+        self._config_line = config_line
+        if self._preparing is not None:
+            await self._preparing
+        if (spare := self._spare) is not None and not self.stopping:
+            self._spare = None
+            if spare.returncode is None:
+                spare.kill()
+                await spare.wait()
+            self._preparing = asyncio.create_task(self._prepare())
+
     async def stop(self) -> None:
         """Ask it to leave (SIGTERM, then SIGKILL after a while) and wait until it is gone."""
         self.stopping = True

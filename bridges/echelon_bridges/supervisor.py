@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from echelon_bridges import lock, status
@@ -218,6 +219,17 @@ class Supervisor:
             with contextlib.suppress(UserError):
                 await part.ask(request)
 
+    async def _change_weights(self, path: str) -> None:
+        """Let the callback glide to other weights of DELL gated; processes started from now on begin with them."""
+        await self.parts[0].ask({"command": "weights", "path": path})
+        self.config = msgspec.structs.replace(
+            self.config, models=msgspec.structs.replace(self.config.models, gated=path)
+        )
+        for part in self.parts:
+            await part.reconfigure(config_file.to_json(self.config))
+        with contextlib.suppress(UserError):
+            await self._bridges().ask({"command": "weights", "path": path})
+
     def _load_rings(self) -> asyncio.Future[Any]:
         """Return the `rings` module to come; the first call begins to load it, in a thread."""
         if self._rings is None:
@@ -257,6 +269,11 @@ class Supervisor:
         match request.get("command"):
             case "status":
                 return {"status": self.status()}
+            case "weights":  # not a `set`: what comes over a network never names a file
+                path = str(request.get("path", ""))
+                await self._change_weights(path)
+                self._terminal.event("set", key="models.gated", value=path)
+                return {"key": "models.gated", "value": path}
             case "set":
                 key, value = str(request.get("key", "")), str(request.get("value", ""))
                 changed = self.settings.copy()
@@ -276,7 +293,7 @@ class Supervisor:
                 if request["command"] == "assign":
                     self._assigned[str(request.get("device"))] = request
                 return said
-        known = ("status", "set", "get", "stop", "sensors", "assign", "recentre")
+        known = ("status", "set", "get", "weights", "stop", "sensors", "assign", "recentre")
         wrong = str(request.get("command"))[:40]
         raise UsageError(f"command {wrong!r}", "is not known", nearest(wrong, known) or f"one of {', '.join(known)}")
 

@@ -14,6 +14,7 @@ from engines import COMMAND, COMPILE_S, Engine, alive, left_behind, wait_for
 
 from echelon_bridges import lock
 from echelon_engine import block, wav
+from echelon_models.weights import initial_path, load, save
 
 pytestmark = pytest.mark.realtime
 
@@ -161,3 +162,33 @@ def test_engines_side_by_side_and_a_killed_supervisor(start: Callable[..., Engin
         engine.process.terminate()
         assert engine.end() == 0
     assert left_behind(first.name, tmp_path) == left_behind(other.name, tmp_path) == []
+
+
+def test_other_weights_while_it_plays(start: Callable[..., Engine], tmp_path: Path) -> None:
+    """`set models.gated FILE` glides to them, for processes started later, too; wrong files change nothing."""
+    engine = start()
+    engine.ready(COMPILE_S)
+    wait_for(lambda: engine.status()["energy"] > 0.05, "the dancer to move")
+    built_in = initial_path("dell_gated")
+    model = load(built_in)
+    tensors = {**model.tensors, "b_y": model.tensors["b_y"] + np.float32(1.0)}
+    save(tmp_path / "bright.safetensors", "dell_gated", tensors, {**model.hypers, "origin": "a test"})
+
+    def change(value: str) -> subprocess.CompletedProcess[str]:
+        command = [*COMMAND, "set", "models.gated", value, "--name", engine.name]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    done = change(str(tmp_path / "bright.safetensors"))
+    assert done.returncode == 0, done.stderr
+    wrong = change(str(initial_path("dell_coupled")))
+    assert wrong.returncode == 1
+    assert "holds dell_coupled" in wrong.stderr
+    assert change(str(tmp_path / "absent.safetensors")).returncode == 1
+    plays_on(engine)
+    before = engine.pids()["audio"]
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: engine.pids()["audio"] not in (None, before), "the audio process to return")
+    engine.ready()
+    plays_on(engine)
+    engine.process.send_signal(signal.SIGINT)
+    assert engine.end() == 0

@@ -7,6 +7,8 @@ from argparse import ArgumentParser, Namespace
 
 from echelon_bridges.commands import _options
 
+WEIGHTS = "models.gated"
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the options."""
@@ -20,7 +22,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Ask the engine to change it and print the effective value."""
+    from pathlib import Path
+
     from echelon_bridges.control import request
+    from echelon_engine.config import BUILT_IN
     from echelon_engine.errors import UsageError
 
     name = _options.engine_name(arguments)
@@ -28,7 +33,14 @@ def run(arguments: Namespace) -> int:
         return _list(name)
     if arguments.key is None:
         raise UsageError("set", "needs a key and a value", "`set --list` shows every key")
-    answer = request(name, command="set", key=arguments.key, value=" ".join(arguments.value))
+    value = " ".join(arguments.value)
+    if arguments.key == WEIGHTS:
+        path = value
+        if value != BUILT_IN:  # as seen from here, not from where the engine was started
+            path = str(_options.check_input(Path(value).expanduser(), "weights file").absolute())
+        answer = request(name, command="weights", path=path)
+    else:
+        answer = request(name, command="set", key=arguments.key, value=value)
     print(f"{answer['key']} = {answer['value']}")
     return 0
 
@@ -42,6 +54,7 @@ def _list(name: str) -> int:
     values = request(name, command="get")["values"] if lock.is_held(name) else {}
     for row in live.LIVE.values():
         print(f"{row.key:<24} {values.get(row.key, '-'):<18} {row.rule}: {row.about}")
+    print(f"{WEIGHTS:<43} a safetensors file of DELL gated, or built-in: y glides over 250 ms")
     print(f"{'lane.NAME or lane.NUMBER':<43} {live.LANE_ABOUT}:")
     for lane in PARAMETERS:
         unit = f" {lane.unit}" if lane.unit else ""

@@ -123,6 +123,11 @@ class SessionLog:
             self._drops = drops
         self._sound = self._control
 
+    def changed_weights(self, path: str) -> None:
+        """Note that other weights play from here on: what follows cannot be played again from this log."""
+        self.mark(f"other weights: {path}")
+        self.lost += 1
+
     def mark(self, text: str) -> None:
         """Note something that the operator saw, with this moment; at most 1000 characters."""
         epoch, frame = self._control or (0, 0)
