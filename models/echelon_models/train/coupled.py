@@ -79,15 +79,14 @@ class Coupled(nn.Module):
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
         rng = np.random.default_rng([seed, 1])
-        scales = {"W_in": 0.3, "W_rec": 0.9, "W_out": 0.6, "W_lift": 0.8, "W_slow": 1.6, "U_slow": 0.5}
+        scales = {"W_rec": 0.9, "W_out": 0.6, "W_lift": 0.8, "W_slow": 1.6, "U_slow": 0.5}
         for name, shape in SHAPES.items():
             values = np.zeros(shape)
-            if len(shape) == 2:
+            if name == "W_in":
+                values = rng.normal(scale=0.3, size=shape)
+            elif name in scales:
                 values = rng.normal(size=shape)
-                if name != "W_in":
-                    values *= scales[name] / np.linalg.norm(values, 2)
-                else:
-                    values *= scales[name]
+                values *= scales[name] / np.linalg.norm(values, 2)
             self.register_parameter(name, nn.Parameter(torch.from_numpy(values.astype(np.float32))))
 
     def weights(self) -> dict[str, Tensor]:
