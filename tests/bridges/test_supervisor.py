@@ -13,11 +13,17 @@ from typing import Any
 import pytest
 from engines import PATIENCE_S, Engine, alive, left_behind, wait_for
 
-from echelon_bridges import lock
+from echelon_bridges import lock, supervisor
 from echelon_engine import block
 from echelon_engine.errors import UserError
 
 FAKE = Path(__file__).with_name("fake_engine.py")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled() -> None:
+    """Have the supervisor's few kernels in the cache: a cold start may be too late for the fade."""
+    supervisor._import_rings()
 
 
 @pytest.fixture
