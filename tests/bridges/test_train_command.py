@@ -6,10 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from paths import MOTION, needs_shared
+from performances import perform
+from sessions import keep
 
 from echelon_bridges import cli
 from echelon_bridges.commands import train
+from echelon_bridges.motion.dancer import Dancer
+from echelon_engine import live
+from echelon_engine.config import Config
 from echelon_models.train import dataset
+from echelon_models.weights import load_all
 
 BVH = MOTION / "bvh/ad-cmu1-jumping_jacks.bvh"
 
@@ -50,6 +56,28 @@ def test_files_are_augmented_and_split_by_source(tmp_path: Path, capsys: pytest.
     assert found[1].frames == pytest.approx(1200, abs=6)
     assert found[1].limbs.shape[1] == 0
     assert "2 of 3: ad-cmu1-jumping_jacks~0" in capsys.readouterr().err
+
+
+def test_sessions_give_a_persons_own_mapping(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A session with a moved lane is learnt from; one without is left out and said; only such ones are an error."""
+    dance, weights = Dancer(2).frames(0, 300), load_all(Config().models)
+    settings = live.initial_settings(Config())
+    performance = perform(dance, settings, weights, seconds=4)
+    inputs = performance.inputs.copy()
+    inputs["settings"]["override_on"] = 0
+    folders = [tmp_path / name for name in ("moved", "still")]
+    keep(folders[0], performance)
+    keep(folders[0], performance._replace(inputs=inputs))
+    keep(folders[1], performance._replace(inputs=inputs))
+    path = tmp_path / "d.npz"
+    assert run("data", str(path), "--sessions", str(folders[0])) == 0
+    (found,) = dataset.read(path)
+    assert found.kind == "session"
+    assert found.p_mask.any(axis=0).nonzero()[0].tolist() == [16]
+    assert "nobody moved a lane in it while dancing; it is left out" in capsys.readouterr().err
+    assert run("data", str(tmp_path / "e.npz"), "--sessions", str(folders[1])) == 1
+    assert "of 1 sessions none can be learnt from" in capsys.readouterr().err
+    assert not (tmp_path / "e.npz").exists()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from echelon_models.train.dataset import Recording
 
 MOST_MINUTES, MOST_VARIANTS = 6000.0, 10_000
-FRAME_BYTES = (200, 1064)  # of a control frame, without and with limbs
+FRAME_BYTES = (80, 1064)  # of a control frame, without and with limbs
 
 
 def _minutes(text: str) -> float:
@@ -56,7 +56,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=_whole, default=1, help="another one makes another data set (default: 1)")
     parser.add_argument(
-        "--no-limbs", action="store_true", help="leave the 216 limb numbers out, which DELL gated does not need"
+        "--no-limbs",
+        action="store_true",
+        help="the compact form: without the 216 limb numbers, which DELL gated does not need",
     )
 
 
@@ -100,6 +102,7 @@ def _recordings(arguments: Namespace) -> Iterator[Recording]:
     """Yield every recording as it is made, telling the progress on standard error."""
     from echelon_bridges import recordings as made
     from echelon_engine import units
+    from echelon_engine.errors import UserError
     from echelon_models.train.features import Stage
 
     takes = made.load(made.find(arguments.places))
@@ -116,10 +119,21 @@ def _recordings(arguments: Namespace) -> Iterator[Recording]:
         each = made.record(job(), stage)
         _tell(number, total, each.name, each.frames)
         yield each
+    refused: UserError | None = None
+    useful = 0
     for number, path in enumerate(sessions, len(plan) + 1):
-        for each in made.session(path, stage):
+        try:
+            found = made.session(path, stage)
+        except UserError as error:  # others may have what this one lacks
+            print(f"notice: {error.value}: {error.rule}; it is left out", file=sys.stderr)
+            refused = error
+            continue
+        useful += 1
+        for each in found:
             _tell(number, total, each.name, each.frames)
             yield each
+    if refused is not None and not useful:
+        raise UserError(str(arguments.sessions), f"of {len(sessions)} sessions none can be learnt from", refused.remedy)
 
 
 def _tell(number: int, total: int, name: str, frames: int) -> None:
