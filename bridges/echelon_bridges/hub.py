@@ -56,6 +56,7 @@ class Hub:
         self._inlets: dict[int, Sensor] = {}
         self._notices: list[str] = []
         self._record = np.zeros(1, DEVICES)
+        self._any_present = False  # in the record
         self._changed = False
         self._focus = -1
         self._published_ns = 0
@@ -262,9 +263,11 @@ class Hub:
         """Return the DEVICES record `(1,)` of a performer; what was silent for a second is not present."""
         record = self._record
         record["present"] = 0
+        self._any_present = False
         for role, slot in SLOTS.items():
             device = self._slots.get((performer, role))
             if device is not None and device.is_present(now_ns):
+                self._any_present = True
                 record["time_ns"][0, slot] = device.arrival_ns
                 record["present"][0, slot] = 1
                 record["latent"][0, slot] = device.latent(now_ns, worn=role == "torso")
@@ -273,9 +276,7 @@ class Hub:
     def publish(self, triple: Any, publish: Callable[[Any, Any], None], focus: int, now_ns: int) -> None:
         """Write the latents of the performer in focus when they have changed or a phone has fallen silent."""
         if not (
-            self._changed
-            or focus != self._focus
-            or (self._record["present"].any() and now_ns - self._published_ns >= AGAIN_NS)
+            self._changed or focus != self._focus or (self._any_present and now_ns - self._published_ns >= AGAIN_NS)
         ):
             return
         publish(triple, self.latents(focus, now_ns))

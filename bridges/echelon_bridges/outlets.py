@@ -148,6 +148,11 @@ class Outlets:
         """Whether anything at all goes out or comes in."""
         return bool(self._outlets or self._log or self.osc_in or self._midi_in)
 
+    @property
+    def have_more(self) -> bool:
+        """Whether the callback has written something, or motion came in, since the last turn."""
+        return bool(self.inbox) or self._taps.have_more
+
     def turn(self, now_ns: int) -> None:
         """Hand on what the callback has written since the last turn."""
         controls, events, inputs = self._taps.take()

@@ -12,7 +12,19 @@ from numpy.typing import NDArray
 from echelon_bridges import status as status_document
 from echelon_bridges.messages.fields import Latent, Note, Positions, Values, finite, level_db, state_name
 from echelon_bridges.messages.table import Body, Health, Params, State
-from echelon_engine.memory import ALL_OFF, BREAK, CONTROL, FROZEN, HELD, MUTED, NOTE_ON, PRESENT, SYNTHETIC
+from echelon_engine.memory import (
+    ALL_OFF,
+    BREAK,
+    CONTROL,
+    FROZEN,
+    HELD,
+    LIMB_FRAME,
+    LIMBS,
+    MUTED,
+    NOTE_ON,
+    PRESENT,
+    SYNTHETIC,
+)
 from echelon_engine.parameters import PARAMETERS
 
 _LOW, _HIGH = np.array([p.low for p in PARAMETERS]), np.array([p.high for p in PARAMETERS])
@@ -42,20 +54,22 @@ def values(positions: NDArray[Any]) -> NDArray[np.float64]:
     return found
 
 
-def _floats(*names: str) -> NDArray[np.int64]:
-    """Return where the float32 fields of a memory.CONTROL are in it, seen as an array of float32."""
+def _floats(record: np.dtype[Any], *names: str) -> NDArray[np.int64]:
+    """Return where float32 fields of a record are in it, seen as an array of float32."""
     places = []
     for name in names:
-        kind, offset = CONTROL.fields[name][:2]  # type: ignore[index]
+        kind, offset = record.fields[name][:2]  # type: ignore[index]
         assert kind.base == np.float32
         places.append(np.arange(offset // 4, (offset + kind.itemsize) // 4))
     return np.concatenate(places)
 
 
 _STATE = _floats(
+    CONTROL,
     "c", "energy", "lr_pan", "transition_intensity", "dell_coherence", "tempo_bpm", "freshness", "x",
     "latent",
 )  # fmt: skip
+_BODY = _floats(LIMB_FRAME, "heading", "origin", "rotation", "position")
 
 
 def params(record: Any, made: Stamp) -> Params:
@@ -148,14 +162,16 @@ def health(
 def body(frame: Any, made: Stamp) -> Body:
     """Return one memory.LIMB_FRAME as a message, rounded to 6 decimals."""
     flags = int(frame["flags"])
+    numbers = finite(np.frombuffer(frame.tobytes(), np.float32)[_BODY]).round(6)  # all in one turn, as in `state`
+    heading, *origin = numbers[:4].tolist()
     return Body(
         **made._asdict(),
         time_ns=int(frame["time_ns"]),
         number=int(frame["number"]),
-        heading=_number(frame["heading"]),
-        origin=finite(frame["origin"]).round(6).tolist(),
-        rotation=finite(frame["rotation"]).round(6).tolist(),
-        position=finite(frame["position"]).round(6).tolist(),
+        heading=heading,
+        origin=origin,
+        rotation=numbers[4 : 4 + 4 * LIMBS].reshape(LIMBS, 4).tolist(),
+        position=numbers[4 + 4 * LIMBS :].reshape(LIMBS, 3).tolist(),
         valid=int(frame["valid"]),
         synthetic=bool(flags & SYNTHETIC),
         broken=bool(flags & BREAK),

@@ -198,7 +198,7 @@ class LiveBody:
         self._heading = heading = follow_heading(self._heading, x, y, z, w)
         s, c = math.sin(-0.5 * heading), math.cos(0.5 * heading)
         local[0] = (c * x + s * z, c * y + s * w, c * z - s * x, c * w - s * y)
-        record: Any = np.zeros(1, LIMB_FRAME)
-        _HEAD.pack_into(record, 0, time_ns, arrival_ns, number, valid, flags, heading, *self._origin)
+        record: Frames = np.zeros(1, LIMB_FRAME)
+        _HEAD.pack_into(record.data, 0, time_ns, arrival_ns, number, valid, flags, heading, *self._origin)
         self._kinematics.place(record["rotation"][0], record["position"][0], self._world, local, self.offsets)
         return record

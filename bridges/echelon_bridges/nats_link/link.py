@@ -212,7 +212,8 @@ class Link:
         while True:
             await self.wake.wait()
             self.wake.clear()
-            self.store.added.set()
+            if self._mailbox.outbox:
+                self.store.added.set()
             if not self._flowing(client):
                 continue
             mailbox = self._mailbox

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from echelon_bridges.nats_link.requests import Inject
 
 CLOSE_S = 1.9
+BODIES_WAIT_NS = 8_000_000  # for a control record to leave with: a turn of the link costs more than a body
 
 
 class DaemonThreads(ThreadPoolExecutor):
@@ -75,21 +76,24 @@ class NatsOutlet:
         self._say = say
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
+        self._bodies_since_ns = 0  # the oldest that waits, 0: none does
         self._thread = threading.Thread(target=self._run, name="nats", daemon=True)
         self._thread.start()
 
     def offer(self, controls: NDArray[Any], events: NDArray[Any], now_ns: int) -> None:
         """Take memory.CONTROL (n,) and memory.EVENT (m,), n and m may be 0; never blocks, never raises."""
-        if not len(controls) and not len(events):
+        if len(controls) or len(events):
+            self._mailbox.offer(controls, events, now_ns, time.time())
+        elif not self._bodies_since_ns or now_ns - self._bodies_since_ns < BODIES_WAIT_NS:
             return
-        self._mailbox.offer(controls, events, now_ns, time.time())
+        self._bodies_since_ns = 0
         self._wake()
 
     def body(self, performer: int, frames: NDArray[Any]) -> None:
-        """Take memory.LIMB_FRAME (n,) of a performer; they leave only with nats.body on."""
+        """Take memory.LIMB_FRAME (n,) of a performer; they leave only with nats.body on, and with the next `offer`."""
         if self._publishes_bodies:
             self._mailbox.body(performer, frames)
-            self._wake()
+            self._bodies_since_ns = self._bodies_since_ns or time.monotonic_ns()
 
     def report(self) -> dict[str, Any]:
         """Return what `status` shows under outlets.nats."""

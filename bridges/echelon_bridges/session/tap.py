@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_bridges.session.format import joined
-from echelon_engine import rings
+from echelon_engine._jit import kernel
+from echelon_engine.atomics import store_release
+
+
+@kernel
+def _give_back(read: Any, count: Any) -> None:
+    """Tell the producer that the first `count` items of a ring, ever, are read; `read` is the ring's, uint64 (8,)."""
+    store_release(read.ctypes.data, count)
 
 
 class Tap:
@@ -19,19 +26,24 @@ class Tap:
     """
 
     def __init__(self, ring: Any) -> None:
-        self._ring, self._items = ring, ring["item"]
+        self._items, self._read = ring["item"], ring["read"]
+        self._written = memoryview(ring["written"])  # looked at hundreds of times a second
         self._capacity = len(self._items)
-        self._next = int(ring["read"][0])
-        self._scratch = np.zeros(1, self._items.dtype)
+        self._begin = self._next = int(self._read[0])
         self._nothing = np.zeros(0, self._items.dtype)
-        rings.pop(self._scratch, np.zeros(1, ring.dtype)[0])  # compiled or loaded now, not in the first turn
+        _give_back(np.zeros(8, np.uint64), np.uint64(0))  # compiled or loaded now, not in the first turn
         self.taken = 0  # since this tap began
         self._released = 0
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `take` would return anything."""
+        return bool(self._written[0] != self._next)
 
     def take(self) -> NDArray[Any]:
         """Return what was pushed since the last call, oldest first: a copy (n,); n may be 0."""
         # The producer publishes an item before its number: whoever sees the number finds the item.
-        written = int(self._ring["written"][0])
+        written = self._written[0]
         count = written - self._next
         if not count:
             return self._nothing
@@ -44,9 +56,10 @@ class Tap:
 
     def release(self, count: int) -> None:
         """Give back the places of the first `count` items that were taken since this tap began."""
-        for _ in range(min(count, self.taken) - self._released):
-            rings.pop(self._scratch, self._ring)
-        self._released = max(self._released, min(count, self.taken))
+        count = min(count, self.taken)
+        if count > self._released:
+            self._released = count
+            _give_back(self._read, np.uint64(self._begin + count))
 
 
 class Taps:
@@ -58,6 +71,12 @@ class Taps:
 
     def __init__(self, shared: Any) -> None:
         self._taps = Tap(shared["records"]), Tap(shared["events"]), Tap(shared["inputs"])
+
+    @property
+    def have_more(self) -> bool:
+        """Whether `take` would return anything."""
+        controls, events, inputs = self._taps
+        return controls.has_more or events.has_more or inputs.has_more
 
     def take(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Return what is new: memory.CONTROL (n,), memory.EVENT (m,), memory.INPUT (k,)."""
