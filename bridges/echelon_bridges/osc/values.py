@@ -5,27 +5,23 @@ The names are those of `messages/table.py`; where OSC has no such type, a flag i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from echelon_bridges.motion.skeleton import NAMES
-from echelon_bridges.osc.layout import Layout
+from echelon_bridges.osc.layout import SIZES, Layout
 from echelon_bridges.status import latency_ms
-from echelon_engine.memory import FROZEN, HELD, LATENT_STATE_NAMES, MUTED, PRESENT
+from echelon_engine.memory import CONTROL, FROZEN, HELD, LATENT_STATE_NAMES, LIMB_FRAME, MUTED, PRESENT
 from echelon_engine.parameters import CURVES, LANES, PARAMETERS, curve_arrays
 
-Getter = Callable[[Any], Any]
+Source = str | Callable[[Any], Any]
 
 
-def _flag(bit: int) -> Getter:
+def _flag(bit: int) -> Source:
     return lambda control: int(control["flags"]) & bit != 0
-
-
-def _field(name: str) -> Getter:
-    return lambda control: control[name]
 
 
 def _latency(control: Any) -> float:
@@ -33,38 +29,38 @@ def _latency(control: Any) -> float:
     return -1.0 if latency is None else latency
 
 
-# (address below state/, tags, value of a memory.CONTROL record)
-STATE: tuple[tuple[str, str, Getter], ...] = (
-    ("epoch", "i", _field("epoch")),
-    ("frame", "i", _field("frame")),
-    ("time_ns", "h", _field("time_ns")),
-    ("motion_ns", "h", _field("motion_arrival_ns")),
-    ("state", "i", _field("state")),
+# (address below state/, tags, field of memory.CONTROL or what is made from the record)
+STATE: tuple[tuple[str, str, Source], ...] = (
+    ("epoch", "i", "epoch"),
+    ("frame", "i", "frame"),
+    ("time_ns", "h", "time_ns"),
+    ("motion_ns", "h", "motion_arrival_ns"),
+    ("state", "i", "state"),
     ("present", "i", _flag(PRESENT)),
     ("held", "i", _flag(HELD)),
     ("frozen", "i", _flag(FROZEN)),
     ("muted", "i", _flag(MUTED)),
-    ("commitment", "f", _field("c")),
-    ("energy", "f", _field("energy")),
-    ("x", "f" * 6, _field("x")),
+    ("commitment", "f", "c"),
+    ("energy", "f", "energy"),
+    ("x", "f" * 6, "x"),
     ("x_valid", "i" * 6, lambda control: [int(control["x_valid"]) >> i & 1 for i in range(6)]),
-    ("z", "f" * 32, _field("z")),
-    ("lr_pan", "f", _field("lr_pan")),
-    ("transition_intensity", "f", _field("transition_intensity")),
-    ("dell_coherence", "f", _field("dell_coherence")),
-    ("freshness", "ff", lambda control: control["freshness"][:2]),
-    ("tempo_bpm", "f", _field("tempo_bpm")),
-    ("bar", "i", _field("bar")),
-    ("beat", "d", _field("beat")),
-    ("loudness_db", "f", _field("loudness_db")),
-    ("voices", "i", _field("voices")),
+    ("z", "f" * 32, "z"),
+    ("lr_pan", "f", "lr_pan"),
+    ("transition_intensity", "f", "transition_intensity"),
+    ("dell_coherence", "f", "dell_coherence"),
+    ("freshness", "ff", "freshness"),
+    ("tempo_bpm", "f", "tempo_bpm"),
+    ("bar", "i", "bar"),
+    ("beat", "d", "beat"),
+    ("loudness_db", "f", "loudness_db"),
+    ("voices", "i", "voices"),
     ("latency_ms", "f", _latency),
 )
 
 
 def parameter_values(position: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the 32 parameters in their units at these positions 0..1, both (32,): `Parameter.value` of all at once."""
-    p = np.clip(position.astype(np.float64), 0.0, 1.0)
+    p = np.minimum(np.maximum(position.astype(np.float64), 0.0), 1.0)
     shaped = np.where(_SQUARE, p * p, p)
     # log: low (high / low)^p; linear and square: low + p (high - low)
     return np.where(_LOG, _LOW * np.exp(p * _LOG_RATIO), _LOW + shaped * (_HIGH - _LOW))
@@ -76,6 +72,28 @@ _LOG, _SQUARE = _curve == CURVES.index("log"), _curve == CURVES.index("square")
 _LOG_RATIO = np.log(np.where(_LOG, _HIGH / np.where(_LOG, _LOW, 1.0), 1.0))
 
 
+class Copied:
+    """Fields of a record that go out as they are: all their words at once, turned from little to big endian.
+
+    `fields` are (name, tags, word in the message's values at which they begin).
+    """
+
+    def __init__(self, record: np.dtype[Any], fields: Iterable[tuple[str, str, int]]) -> None:
+        source: list[int] = []
+        target: list[int] = []
+        for name, tags, begin in fields:
+            kind, offset = record.fields[name][:2]  # type: ignore[index]
+            words = SIZES[tags[0]] // 4  # of a 64-bit field sent as 32 bits, the lower
+            at = offset // 4 + kind.base.itemsize // 4 * np.arange(len(tags))
+            source.extend((at[:, None] + np.arange(words)[::-1]).ravel().tolist())
+            target.extend(range(begin, begin + words * len(tags)))
+        self._source, self._target = np.array(source, np.intp), np.array(target, np.intp)
+
+    def copy(self, record: Any, words: NDArray[np.uint32]) -> None:
+        """Write the fields of one record to where they belong."""
+        words[self._target] = np.frombuffer(record.tobytes(), np.uint32)[self._source].byteswap()
+
+
 class Present:
     """The parameters and the state of one engine as bundles: `bundles(control, stamp)`."""
 
@@ -84,20 +102,28 @@ class Present:
         latent = [(f"{root}/state/latent/{name}", "f") for name in LATENT_STATE_NAMES]
         state = [(f"{root}/state/{name}", tags) for name, tags, _ in STATE]
         self._layout = Layout([*params, *state, *latent], f"{root}/stamp")
-        self._values = np.zeros(1, self._layout.fields)
+        fields = self._layout.fields
+        self._values = np.zeros(1, fields)
+        self._words = self._values.view(np.uint32)
         # The leading 64 words are (position, value) of each lane, the trailing ones the latent.
-        floats = self._values.view(">f4")
-        self._params = floats[: 2 * LANES].reshape(LANES, 2)
-        self._latent = floats[-len(LATENT_STATE_NAMES) :]
-        self._state = [(self._values[f"m{LANES + i}"][0], get) for i, (_, _, get) in enumerate(STATE)]
+        self._params = self._values.view(">f4")[: 2 * LANES].reshape(LANES, 2)
+        copied = [("latent", "f" * len(LATENT_STATE_NAMES), len(self._words) - len(LATENT_STATE_NAMES))]
+        self._made = []
+        for i, (_, tags, source) in enumerate(STATE, LANES):
+            if isinstance(source, str):
+                copied.append((source, tags, fields.fields[f"m{i}"][1] // 4))  # type: ignore[index]
+            else:
+                self._made.append((self._values[f"m{i}"][0], source))
+        self._copied = Copied(CONTROL, copied)
 
     def bundles(self, control: Any, stamp: tuple[int, int, int, float]) -> list[memoryview]:
         """Return the datagrams that say one memory.CONTROL; valid until the next call."""
-        self._params[:, 0] = control["position"]
-        self._params[:, 1] = parameter_values(control["position"])
-        self._latent[:] = control["latent"]
-        for slot, get in self._state:
-            slot[:] = get(control)
+        position = control["position"]
+        self._params[:, 0] = position
+        self._params[:, 1] = parameter_values(position)
+        self._copied.copy(control, self._words)
+        for slot, make in self._made:
+            slot[:] = make(control)
         return self._layout.bundles(self._values, stamp)
 
 
@@ -109,15 +135,16 @@ class Body:
         limbs = [(f"{here}/{name}", "f" * 7) for name in NAMES]
         self._layout = Layout([*limbs, (f"{here}/place", "f" * 4), (f"{here}/time_ns", "h")], f"{root}/stamp")
         self._values = np.zeros(1, self._layout.fields)
-        floats = self._values.view(">f4")
-        self._limbs = floats[: 7 * len(NAMES)].reshape(len(NAMES), 7)
-        self._place = floats[7 * len(NAMES) : 7 * len(NAMES) + 4]  # heading, origin x y z
+        self._words = self._values.view(np.uint32)
+        place = 7 * len(NAMES)
+        self._limbs = self._values.view(">f4")[:place].reshape(len(NAMES), 7)
+        self._place = Copied(
+            LIMB_FRAME, [("heading", "f", place), ("origin", "fff", place + 1), ("time_ns", "h", place + 4)]
+        )
 
     def bundles(self, frame: Any, stamp: tuple[int, int, int, float]) -> list[memoryview]:
         """Return the datagrams that say one memory.LIMB_FRAME; valid until the next call."""
         self._limbs[:, :3] = frame["position"]
         self._limbs[:, 3:] = frame["rotation"]
-        self._place[0] = frame["heading"]
-        self._place[1:] = frame["origin"]
-        self._values[f"m{len(NAMES) + 1}"] = frame["time_ns"]
+        self._place.copy(frame, self._words)
         return self._layout.bundles(self._values, stamp)
