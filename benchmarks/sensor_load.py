@@ -92,27 +92,32 @@ def phone(app: str, name: str) -> Callable[[int], list[bytes]]:
 Part = tuple[socket.socket, tuple[str, int], Callable[[int], list[bytes]]]
 
 
-class Senders(threading.Thread):
-    """Sends everybody's datagrams 60 times a second until `end`; `sent` counts the frames of each."""
+class Senders:
+    """A process that sends everybody's datagrams 60 times a second until `end`; `sent` counts the frames of each."""
 
     def __init__(self, parts: list[Part]) -> None:
-        super().__init__(daemon=True)
-        self.sent = 0
         self._parts = parts
-        self._ended = threading.Event()
+        self._ended, self._sent = multiprocessing.Event(), multiprocessing.Value("q", 0)
+        self._process = multiprocessing.Process(target=self._run, daemon=True)
+        self._process.start()
 
-    def run(self) -> None:
-        begin = time.monotonic()
-        while not self._ended.wait(max(0.0, begin + self.sent / RATE_HZ - time.monotonic())):
+    @property
+    def sent(self) -> int:
+        return self._sent.value
+
+    def _run(self) -> None:
+        begin, n = time.monotonic(), 0
+        while not self._ended.wait(max(0.0, begin + n / RATE_HZ - time.monotonic())):
             for sender, address, at in self._parts:
-                for data in at(self.sent):
+                for data in at(n):
                     sender.sendto(data, address)
-            self.sent += 1
+            n += 1
+            self._sent.value = n
 
     def end(self) -> int:
         """Stop; return how many frames each has sent."""
         self._ended.set()
-        self.join()
+        self._process.join()
         for sender, *_ in self._parts:
             sender.close()
         return self.sent
@@ -164,7 +169,6 @@ def load(seconds: float, nats: bool) -> dict[str, Any]:
             settings |= {"nats.url": "embedded", "nats.port": free_base(1), "nats.folder": folder, "nats.body": True}
         with serve(settings) as served:
             senders = Senders(parts)
-            senders.start()
             deadline = time.monotonic() + 10.0
             while nats and not served.said.get("outlets", {}).get("outlets", {}).get("nats", {}).get("connected"):
                 time.sleep(0.1)
@@ -240,7 +244,6 @@ def flood(seconds: float, performers: int) -> dict[str, Any]:
         served.callback.restart_counts()
         began, cpu_s = time.monotonic(), served.cpu_s()
         performing = Senders([(from_address("127.0.0.10"), ("127.0.0.1", base + performers - 1), performer(OURS))])
-        performing.start()
         time.sleep(seconds)
         sent = performing.end()
         share = 100 * (served.cpu_s() - cpu_s) / (time.monotonic() - began)
