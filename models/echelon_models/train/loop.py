@@ -79,6 +79,7 @@ def train(
     testing: Pool,
     settings: Settings = Settings(),
     *,
+    start: Mapping[str, NDArray[np.float32]] | None = None,
     path: str | Path | None = None,
     until: int | None = None,
     about: Mapping[str, Any] | None = None,
@@ -86,13 +87,18 @@ def train(
 ) -> Result:
     """Train a stack, or go on from its checkpoint at `path`, and return the best of each model.
 
-    `about`: what else must be the same to go on (the data's name, say). `until` ends this call after that epoch.
+    `start`: weights that every model begins with, instead of its seed's. `about`: what else must be the same to go on.
+    `until` ends this call after that epoch.
     Raises TrainingError for a loss that is not finite, a checkpoint of another training or one that is not whole, and
     where a checkpoint cannot be written; the last good checkpoint stays.
     """
     say = say or (lambda text: None)
     model.to(training.device)
-    model.set_rest(training.rest())
+    if start is None:
+        model.set_rest(training.rest())
+    else:
+        for index in range(model.size):
+            model.load(start, index)
     optimizer = AdamW(model, settings.rate, settings.decay, settings.clip)
     identity = {
         "model": type(model).__name__, "seeds": list(model.seeds), "about": dict(about or {}), **asdict(settings),
@@ -100,6 +106,7 @@ def train(
         "names": [name for name, _ in model.named_parameters()],
         "windows": training.length, "data": [training.digest, testing.digest],
         "members": [training.members, testing.members],
+        "start": [[name, float(np.abs(values).sum(dtype=np.float64))] for name, values in (start or {}).items()],
     }  # fmt: skip
     del identity["epochs"]  # a finished training may be given more
     progress = _Progress(
