@@ -114,6 +114,8 @@ class Bridges:
         self._focus = int(header["focus"])
         self._player = None if source is None else Player(source, self._shared["frames"][self._focus], 0)
         self._stand_in = "the motion file" if config.motion.file else "the dancer"
+        if self._script is not None:
+            self._stand_in = "the session"
         self._told_playing = False
         self._begun = self._told_end = self._told_silence = self._told_failure = False
         self.hub, warnings = Hub.open(config)
@@ -234,7 +236,7 @@ class Bridges:
         header = self._shared["header"]
         if not header["live_seen"] and int(header["focus"]) in self.hub.take_heard():
             header["live_seen"] = 1
-            if self._player is not None:
+            if self._player is not None or self._script is not None:
                 self._player = None  # never back
                 say("notice", text=f"{who} is heard: the performer takes over")
 
@@ -264,9 +266,11 @@ class Bridges:
         """Feed the session that is played again until it ends, a performer takes over, or audio is replaced."""
         taken = script.feed()
         header = self._shared["header"]
-        header["scripted"] = 0  # whatever is started from now on is live
         self.outlets.body(int(header["focus"]), taken["motion"][taken["kind"] == TOOK_MOTION])
-        if header["live_seen"] or script.ended or header["epoch"] > 1:
+        over = header["live_seen"] or script.ended or header["epoch"] > 1
+        if over or self._shared["counters"]["start_ns"]:  # the audio process may be the last to start: it is to wait
+            header["scripted"] = 0  # whatever is started from now on is live
+        if over:
             self._script = None
             if not header["live_seen"]:
                 ended = "has ended" if script.ended else "was interrupted; start again to hear it whole"
@@ -299,7 +303,7 @@ class Bridges:
             self._report_recording(self._recorder)
         newest_ns = max(self._start_ns, self.hub.last_heard_ns)
         silent = now_ns - newest_ns > SILENT_NS
-        playing = self._player is not None and not self._player.ended
+        playing = self._script is not None or (self._player is not None and not self._player.ended)
         if playing and (self._told_playing or self._shared["header"]["epoch"] > 1):
             silent = False
         if silent and not self._told_silence and self.sensors:

@@ -15,10 +15,11 @@ from echelon_bridges import audio_process, bridges_process, hub
 from echelon_bridges.bridges_process import Bridges
 from echelon_bridges.motion.dancer import Dancer
 from echelon_bridges.protocol import vmc
+from echelon_bridges.session.live import Script
 from echelon_engine import rings, wav
 from echelon_engine.block import new_shared
 from echelon_engine.config_file import make
-from echelon_engine.memory import BREAK, LIMB_FRAME
+from echelon_engine.memory import BREAK, INPUT, LIMB_FRAME, TOOK_CLOCK
 
 TURNS = 500
 
@@ -184,6 +185,39 @@ def test_silence_says_what_listens_and_what_came_instead(stage: Stage, monkeypat
         bridges._report(now_ns + 3_100_000_000)
     listening = f"vmc on 127.0.0.1:{stage.port}"
     assert stage.texts("notice") == [f"no motion received for 3 s; listening: {listening}; 4 datagrams undecodable"]
+
+
+def test_a_session_waits_for_an_audio_process_that_starts_late(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever process is ready first: until the callback runs, one that is made then waits for the session."""
+    items = np.zeros(3, INPUT)
+    items["kind"] = TOOK_CLOCK
+    monkeypatch.setattr(Script, "open", lambda config, shared: (Script(items, shared["script"]), []))
+    header, counters = stage.shared["header"], stage.shared["counters"]
+    counters["start_ns"], header["scripted"] = 0, 1
+    bridges = stage.start()
+    stage.until(lambda: stage.shared["script"]["written"][0] == len(items))
+    for _ in range(5):
+        bridges.turn()
+    assert header["scripted"] == 1
+    counters["start_ns"] = time.monotonic_ns()
+    stage.until(lambda: header["scripted"] == 0)
+    taken = np.zeros(1, INPUT)
+    while rings.pop(taken, stage.shared["script"]):
+        pass
+    stage.until(lambda: "the session has ended" in stage.texts("notice"))
+
+
+def test_a_session_gives_way_before_the_audio_process_starts(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body heard before the callback runs takes over, said once, and nothing waits for the session any more."""
+    items = np.zeros(3, INPUT)
+    items["kind"] = TOOK_CLOCK
+    monkeypatch.setattr(Script, "open", lambda config, shared: (Script(items, shared["script"]), []))
+    header = stage.shared["header"]
+    stage.shared["counters"]["start_ns"], header["scripted"] = 0, 1
+    stage.start()
+    stage.body()
+    stage.until(lambda: header["live_seen"] and header["scripted"] == 0)
+    assert "vmc is heard: the performer takes over" in stage.texts("notice")
 
 
 def test_a_default_port_taken_is_said_and_bridges_go_on(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
