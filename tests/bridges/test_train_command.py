@@ -62,7 +62,7 @@ def test_sessions_give_a_persons_own_mapping(tmp_path: Path, capsys: pytest.Capt
     """A session with a moved lane is learnt from; one without is left out and said; only such ones are an error."""
     dance, weights = Dancer(2).frames(0, 300), load_all(Config().models)
     settings = live.initial_settings(Config())
-    performance = perform(dance, settings, weights, seconds=4)
+    performance = perform(dance, settings, weights, seconds=2)
     inputs = performance.inputs.copy()
     inputs["settings"]["override_on"] = 0
     folders = [tmp_path / name for name in ("moved", "still")]

@@ -69,6 +69,13 @@ def test_a_session_gives_what_it_logged(stage: Stage, weights: Any) -> None:
     same_as(found, played.controls)
 
 
+def test_a_session_of_devices_alone_gives_what_it_logged(stage: Stage, weights: Any) -> None:
+    """Where no body was heard, the devices in the hands make x and c, here as there."""
+    nobody = Dancer(2).frames(0, 0)
+    played = perform(nobody, live.initial_settings(Config()), weights, seconds=3)
+    same_as(stage.of_life(played.controls, played.inputs), played.controls)
+
+
 def test_every_recording_starts_from_nothing(stage: Stage) -> None:
     """What was heard before leaves no trace."""
     frames = Dancer(4).frames(0, 120)
