@@ -147,9 +147,24 @@ def table(status: dict[str, Any]) -> str:
     if s["sensors"]:
         heads = ("sensor", "port", "rate", *SENSOR_COUNTS)
         lines += ["", *_columns([heads, *map(_sensor, s["sensors"])])]
+    if s.get("outlets"):
+        lines += ["", *_columns([(name, _outlet(counts)) for name, counts in s["outlets"].items()])]
     if s["recording"]:
         lines += ["", *_columns([("recording", _recording(s["recording"]))])]
     return "\n".join(lines)
+
+
+def _outlet(counts: dict[str, Any]) -> str:
+    """Return what an outlet reports as one line: what is said, and what is not zero."""
+    parts = []
+    for name, value in counts.items():
+        if isinstance(value, str) and value:
+            parts.append(value)
+        elif isinstance(value, bool):
+            parts.append(name if value else f"not {name}")
+        elif isinstance(value, int | float) and value:
+            parts.append(f"{value} {name.replace('_', ' ')}")
+    return ", ".join(parts) or "nothing yet"
 
 
 def _recording(recording: dict[str, Any]) -> str:
@@ -182,5 +197,9 @@ def line(status: dict[str, Any]) -> str:
         parts.append(f"{s['latency_ms']:.0f} ms")
     if s["recording"]:
         parts.append("NOT RECORDING" if s["recording"].get("error") else "rec")
+    if "nats" in s.get("outlets", {}):
+        parts.append("nats" if s["outlets"]["nats"].get("connected") else "NO NATS")
+    if "session" in s.get("outlets", {}):
+        parts.append("NOT KEPT" if s["outlets"]["session"].get("error") else "log")
     parts += [f"{p['name']} {p['state']}" for p in s["processes"] if p["state"] != "ready"]
     return "  ".join(parts)

@@ -90,6 +90,17 @@ def test_low_latency_has_no_jitter_delay() -> None:
     assert "40 ms of it against jitter" in status.table(document())
 
 
+def test_connections_are_seen_at_a_glance() -> None:
+    """A lost server and a session that is no longer kept stand in the line; the table shows what is not zero."""
+    good = {"nats": {"connected": True, "server": "nats://x", "gaps": {}, "lost": 0}, "session": {"seconds": 3.5}}
+    bad = {"nats": {"connected": False}, "session": {"error": "the disk is full"}}
+    assert "connected, nats://x" in status.table(document(outlets=good))
+    assert "3.5 seconds" in status.table(document(outlets=good))
+    assert "nats  log" in status.line(document(outlets=good))
+    assert "NO NATS  NOT KEPT" in status.line(document(outlets=bad))
+    assert "the disk is full" in status.table(document(outlets=bad))
+
+
 def test_failed_recording_is_seen_at_a_glance() -> None:
     """Table and line tell a recording that goes on from one that has stopped, and the table says why."""
     good = {"path": "x.wav", "seconds": 12.5}
