@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -65,10 +65,39 @@ def _is_clip(path: Path) -> bool:
         return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
 
 
-def load(paths: Sequence[str | Path]) -> list[Take]:
-    """Return real recordings, one a file, by distinct names. Raises `UserError` for one that cannot be trained with."""
+def gather(places: Sequence[str | Path]) -> tuple[list[Take], list[str]]:
+    """Return the recordings of folders and files, and notices about those that a folder holds and nobody can use.
+
+    Raises `UserError` for a file named outright that cannot be trained with, and for a folder in which there is none
+    that can.
+    """
     takes: list[Take] = []
-    names: set[str] = set()
+    notices: list[str] = []
+    for place in places:
+        found = find([place])
+        refused: list[UserError] = []
+        before = len(takes)
+        for path in found:
+            try:
+                takes += load([path], {take.name for take in takes})
+            except UserError as error:
+                if found == [Path(place)]:
+                    raise
+                refused.append(error)
+                notices.append(f"{error.value}: {error.rule}; it is left out")
+        if len(takes) == before:
+            rule = f"none of its {len(found)} files can be used, the first because: {refused[0]}"
+            raise UserError(str(place), rule)
+    return takes, notices
+
+
+def load(paths: Sequence[str | Path], taken: Collection[str] = ()) -> list[Take]:
+    """Return real recordings, one a file, by names that are distinct and not `taken`.
+
+    Raises `UserError` for one that cannot be trained with.
+    """
+    takes: list[Take] = []
+    names = set(taken)
     for path in map(Path, paths):
         try:
             clip = files.load(path)

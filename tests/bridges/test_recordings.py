@@ -123,6 +123,25 @@ def test_what_cannot_be_learnt_from_is_named(tmp_path: Path) -> None:
 
 
 @needs_shared
+def test_a_folder_gives_what_it_can(tmp_path: Path) -> None:
+    """What cannot be used is left out with a notice; a folder of nothing else or a file named outright is an error."""
+    source = MOTION / "bvh/ad-cmu1-jumping_jacks.bvh"
+    good, bad = tmp_path / "good.bvh", tmp_path / "bad.bvh"
+    bad.write_text("nothing")
+    with pytest.raises(UserError, match=r"none of its 1 files can be used, .*bad\.bvh.*begins with HIERARCHY"):
+        recordings.gather([tmp_path])
+    good.write_bytes(source.read_bytes())
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again/good.bvh").write_bytes(source.read_bytes())
+    takes, (notice,) = recordings.gather([tmp_path])
+    assert [take.name for take in takes] == ["good", "good'"]
+    assert notice.startswith(str(bad))
+    assert notice.endswith("it is left out")
+    with pytest.raises(UserError, match="begins with HIERARCHY"):
+        recordings.gather([good, bad])
+
+
+@needs_shared
 def test_a_clip_too_short_is_named(tmp_path: Path) -> None:
     """Ten frames at 100 a second are no recording."""
     lines = (MOTION / "bvh/ad-rokoko-jesse_dance.bvh").read_text().splitlines()

@@ -195,7 +195,7 @@ def read(path: str | Path) -> list[Recording]:
                 raise DatasetError(f"{path}: has {rate:g} rows a second; the models run at {FRAME_RATE_HZ}: {remedy}")
             length = found["length"]
             heads = [found[key].tolist() for key in ("name", "kind", "source")]
-            arrays = {
+            arrays: dict[str, NDArray[Any]] = {
                 key: found[name] if key == name else _from_steps(found[name])
                 for key, name in zip(ARRAYS, kept, strict=True)
             }

@@ -105,7 +105,9 @@ def _recordings(arguments: Namespace) -> Iterator[Recording]:
     from echelon_engine.errors import UserError
     from echelon_models.train.features import Stage
 
-    takes = made.load(made.find(arguments.places))
+    takes, notices = made.gather(arguments.places)
+    for text in notices:
+        print(f"notice: {text}", file=sys.stderr)
     sessions = made.sessions(arguments.sessions) if arguments.sessions else []
     units.compile_cold(
         on_progress=lambda name, number, count: print(
