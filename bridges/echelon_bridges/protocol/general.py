@@ -7,6 +7,7 @@ and so is a text before the numbers. `NAME_deg` tells degrees.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 from echelon_bridges.protocol.osc import Message
@@ -72,21 +73,34 @@ ALONE = {
 VISUALIZER = frozenset({"acc", "quat", "euler"})  # names of SensorVisualizer, which puts w first
 
 
+class Address(NamedTuple):
+    """An address taken apart: its elements, without the axis where the last one is one, and the sensor's plain name."""
+
+    parts: tuple[str, ...]
+    sensor: str
+    axis: int
+    degrees: bool
+
+
+@lru_cache(maxsize=512)  # a phone says the same addresses again and again
+def _take_apart(address: str) -> Address:
+    parts = [part for part in address.split("/") if part]
+    axis = -1
+    sensor = _plain(parts[-1]) if parts else ""
+    if len(parts) > 1 and sensor in AXES:
+        axis = AXES[sensor]
+        del parts[-1]
+        sensor = _plain(parts[-1])
+    degrees = sensor.endswith("deg") and sensor[:-3] in NAMES
+    return Address(tuple(parts), sensor[:-3] if degrees else sensor, axis, degrees)
+
+
 def take(message: Message, found: Readings) -> None:
     """Add what one message says."""
-    parts = [part for part in message.address.split("/") if part]
-    axis = -1
-    last = _plain(parts[-1]) if parts else ""
-    if len(parts) > 1 and last in AXES:
-        axis = AXES[last]
-        del parts[-1]
-        last = _plain(parts[-1])
+    parts, last, axis, degrees = _take_apart(message.address)
     if last == "sensors" and len(message.args) == FLAT:
         _take_flat(message, "osc:" + "/".join(parts[:-1]) if len(parts) > 1 else "", found)
         return
-    degrees = last.endswith("deg") and last[:-3] in NAMES
-    if degrees:
-        last = last[:-3]
     args = message.args
     dialect = DIALECTS.get(parts[0].lower()) if len(parts) > 1 else None
     label = ""

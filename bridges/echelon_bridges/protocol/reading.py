@@ -109,7 +109,7 @@ def seconds(value: object, scale: float = 1.0) -> float | None:
 def _vector(raw: Sequence[object], how: App, quantity: str, axis: int) -> tuple[float, ...] | None:
     if len(raw) < (3 if axis < 0 else 1):
         return None
-    values = [number(value) for value in (raw[:3] if axis < 0 else raw[:1])]
+    values = [value if type(value) is float else number(value) for value in (raw[:3] if axis < 0 else raw[:1])]
     limit = LIMITS[quantity]
     for value in values:
         if not -limit <= value <= limit:  # true for NaN
@@ -132,7 +132,7 @@ def _rotation(raw: Sequence[object], how: App, axis: int) -> tuple[float, ...] |
             return None
         w = math.sqrt(max(0.0, rest))
     elif len(raw) >= 4:
-        sent = [number(value) for value in raw[:4]]
+        sent = [value if type(value) is float else number(value) for value in raw[:4]]
         x, y, z, w = (sent[at] for at in how.quaternion_order)
     else:
         return None

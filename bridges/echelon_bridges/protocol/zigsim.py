@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from echelon_bridges.protocol.osc import Message
 from echelon_bridges.protocol.reading import Readings
@@ -23,7 +24,12 @@ ABOUT = "deviceinfo"
 
 def path(message: Message) -> tuple[str, str]:
     """Return (everything before the last element, last element in lower case) of a message's address."""
-    prefix, _, last = message.address.rpartition("/")
+    return _split(message.address)
+
+
+@lru_cache(maxsize=512)  # a phone says the same addresses again and again
+def _split(address: str) -> tuple[str, str]:
+    prefix, _, last = address.rpartition("/")
     return prefix.lstrip("/"), last.lower()
 
 
