@@ -84,14 +84,6 @@ class Outlets:
         def told(text: str) -> None:
             self._say("warning", text=text)
 
-        if config.session.log and self._shared["header"]["scripted"]:
-            self._say("notice", text="a session that is played again is not kept once more")
-        elif config.session.log:
-            with self._optional():
-                from echelon_bridges.session.log import SessionLog
-
-                self._log = SessionLog.open(config, self._shared)
-                self._say("notice", text=f"the session is kept in {self._log.path}")
         if config.osc.port:
             with self._optional():
                 from echelon_bridges.osc.control import OscControl
@@ -117,12 +109,26 @@ class Outlets:
                 from echelon_bridges.midi.out import MidiOut
 
                 self._outlets.append(MidiOut(config, told))
+        publishes = False
         if config.nats.url:
             with self._optional():
                 from echelon_bridges.nats_link import connection
-                from echelon_bridges.nats_link.outlet import NatsOutlet
 
                 connection.check(config)
+                publishes = True
+        # After all that may fail a start: one that failed leaves no empty session behind.
+        if config.session.log and self._shared["header"]["scripted"]:
+            self._say("notice", text="a session that is played again is not kept once more")
+        elif config.session.log:
+            with self._optional():
+                from echelon_bridges.session.log import SessionLog
+
+                self._log = SessionLog.open(config, self._shared)
+                self._say("notice", text=f"the session is kept in {self._log.path}")
+        if publishes:
+            with self._optional():
+                from echelon_bridges.nats_link.outlet import NatsOutlet
+
                 session = self._log.path.name if self._log is not None else ""  # one name for a bar everywhere
                 self._outlets.append(NatsOutlet(config, self.desk, self._receive, self._say, session=session))
         self._wants_bodies = bool(

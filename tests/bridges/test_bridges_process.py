@@ -14,11 +14,13 @@ from engines import free_port
 from echelon_bridges import audio_process, bridges_process, hub
 from echelon_bridges.bridges_process import Bridges
 from echelon_bridges.motion.dancer import Dancer
+from echelon_bridges.outlets import Outlets
 from echelon_bridges.protocol import vmc
 from echelon_bridges.session.live import Script
 from echelon_engine import rings, wav
 from echelon_engine.block import new_shared
 from echelon_engine.config_file import make
+from echelon_engine.errors import UserError
 from echelon_engine.memory import BREAK, INPUT, LIMB_FRAME, TOOK_CLOCK
 
 TURNS = 500
@@ -218,6 +220,14 @@ def test_a_session_gives_way_before_the_audio_process_starts(stage: Stage, monke
     stage.body()
     stage.until(lambda: header["live_seen"] and header["scripted"] == 0)
     assert "vmc is heard: the performer takes over" in stage.texts("notice")
+
+
+@pytest.mark.parametrize("wrong", [{"osc.targets": "nowhere"}, {"nats.url": "nats://"}])
+def test_a_start_that_fails_keeps_no_empty_session(wrong: dict[str, Any], tmp_path: Path) -> None:
+    """A connection that cannot be made is refused before a session's folder is made."""
+    with pytest.raises(UserError):
+        Outlets(make({"session.log": str(tmp_path), **wrong}), new_shared(48000, 512), lambda *_, **__: None)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_default_port_taken_is_said_and_bridges_go_on(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

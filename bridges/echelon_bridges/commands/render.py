@@ -131,6 +131,8 @@ def _replay(arguments: Namespace, config: Config, target: Path, params: Path | N
         playback.check_weights(session, models)
     if differ := playback.differences(session):
         print(f"warning: {session.name}: {differ}: the bytes may differ from those heard", file=sys.stderr)
+    for note in session.notes:
+        print(f"notice: {session.name}: {note}", file=sys.stderr)
     import numpy as np
 
     from echelon_engine import units

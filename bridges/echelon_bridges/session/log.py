@@ -189,6 +189,8 @@ class SessionLog:
             self._end()
         except UserError as error:
             self._fail(str(error))
+        except FileNotFoundError:
+            self._fail(f"{self.path}: was moved or removed while it was written; start again to keep a session")
         except OSError as error:
             self._fail(f"{self.path}: no more can be written ({error.strerror or error}); free some space there")
         except Exception as error:  # whatever it is, only the log may end
