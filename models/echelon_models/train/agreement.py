@@ -24,7 +24,7 @@ from echelon_models.train.checkpoint import TrainingError
 from echelon_models.train.dataset import Recording
 from echelon_models.train.devices import LEFT_HAND, RIGHT_HAND, device
 from echelon_models.train.fit import History, Settings, fit
-from echelon_models.train.lim_rps import HYPERS, INPUTS, LATENT, LimRps, encode, follow, relax
+from echelon_models.train.lim_rps import INPUTS, LATENT, LimRps, encode, follow, relax
 
 FORMAT = "echelon.lim_rps.heads.v1"
 SENSORS = ("body", "left", "right")
@@ -72,7 +72,11 @@ class Sensors:
 
 
 class Agreement(nn.Module):
-    """LIM-RPS with linear read-outs of every sensor; `mean` and `spread` (240,) of the sensors are data."""
+    """LIM-RPS with linear read-outs of every sensor.
+
+    `mean` and `spread` (240,) of the sensors are data. The read-outs see z less its mean in units of its spread, both
+    followed while it trains: encoders of norm 1 let little through, and what they let through wanders as they learn.
+    """
 
     mean: Tensor
     spread: Tensor
@@ -85,6 +89,7 @@ class Agreement(nn.Module):
             self.readout = nn.Linear(LATENT, sum(INPUTS))
         self.register_buffer("mean", torch.zeros(sum(INPUTS)))
         self.register_buffer("spread", torch.ones(sum(INPUTS)))
+        self.scale = nn.BatchNorm1d(LATENT, affine=False, momentum=0.1)
 
     def prepare(self, sensors: Sensors) -> None:
         """Take mean and spread from the data; what never moves counts by a floor of 0.05."""
@@ -101,7 +106,8 @@ class Agreement(nn.Module):
 
     def told(self, z: Tensor) -> tuple[Tensor, ...]:
         """Return body (.., 216), left and right (.., 12) as z tells them, in units of their spread."""
-        body, left, right = torch.split(self.readout(z), list(INPUTS), -1)
+        made = self.readout(self.scale(z.reshape(-1, LATENT))).view(*z.shape[:-1], sum(INPUTS))
+        body, left, right = torch.split(made, list(INPUTS), -1)
         return body, left, right
 
     def normal(self, values: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -112,7 +118,9 @@ class Agreement(nn.Module):
 
     def save(self, path: str | Path, notes: Mapping[str, str]) -> None:
         """Write the read-outs as safetensors; the engine does not run them."""
-        tensors = {"W": self.readout.weight, "b": self.readout.bias, "mean": self.mean, "spread": self.spread}
+        tensors = {
+            name.replace("readout.", ""): value for name, value in self.state_dict().items() if "net." not in name
+        }
         arrays = {name: value.detach().cpu().contiguous().numpy() for name, value in tensors.items()}
         try:
             save_file(arrays, str(path), metadata={**notes, "format": FORMAT})
@@ -126,16 +134,13 @@ def loss(model: Agreement, values: Sequence[Tensor], mask: Tensor, absent: Tenso
     """Return the terms of the loss of one batch under mask (B, 3); `loss` is what is minimised."""
     w = model.net.weights()
     twice = [torch.cat([each, each]) for each in values]
-    z, every = model(w, twice, torch.cat([mask, torch.ones_like(mask)]), absent).chunk(2)
-    wanted = model.normal(values)
-    each = [
-        (told - want).square().mean(-1)
-        for made in (model.told(z), model.told(every))
-        for told, want in zip(made, wanted, strict=True)
-    ]
+    both = model(w, twice, torch.cat([mask, torch.ones_like(mask)]), absent)
+    z, every = both.chunk(2)
+    wanted = model.normal(twice)
+    errors = [(told - want).square().mean(-1) for told, want in zip(model.told(both), wanted, strict=True)]
+    blind, seeing = torch.stack(errors, 1).chunk(2)
     hidden = 1 - mask
-    masked = (torch.stack(each[:3], 1) * hidden).sum() / hidden.sum().clamp(min=1)
-    seen = torch.stack(each[3:]).mean()
+    masked, seen = (blind * hidden).sum() / hidden.sum().clamp(min=1), seeing.mean()
     spread = every.detach().var(0).sum().clamp(min=1e-6)
     apart = (z - every).square().sum(-1).mean() / spread
     terms = {"masked": masked, "seen": seen, "apart": apart}
@@ -157,24 +162,26 @@ def train(
 ) -> History:
     """Train in place, or go on from the checkpoint at `path`; `absent` (216,) are the limbs without a body sensor."""
     where = training.values[0].device
-    model.prepare(training)
-    model.to(where)
     nobody = torch.from_numpy(absent).to(where)
+    model.to(where)
+    model.prepare(training)
     masks = torch.tensor(MASKS, dtype=torch.float32, device=where)
     tested = testing.batch(np.random.default_rng(5), 1024)
     chosen = masks[1 + torch.arange(1024, device=where) % (len(MASKS) - 1)]
 
     def step(rng: np.random.Generator) -> Tensor:
+        model.train()
         values = training.batch(rng, batch)
         mask = masks[torch.from_numpy(rng.integers(1, len(MASKS), batch)).to(where)]
         return loss(model, values, mask, nobody)["loss"]
 
     def validate() -> dict[str, float]:
+        model.eval()
         with torch.no_grad():
             return {name: float(value) for name, value in loss(model, tested, chosen, nobody).items()}
 
     sizes = [int(each.count.sum()) for each in (training, testing)]
-    identity = {"frames": sizes, "batch": batch, "mean": float(model.mean.double().sum()), **(about or {})}
+    identity = {"frames": sizes, "batch": batch, "mean": round(float(model.mean.double().sum()), 3), **(about or {})}
     return fit(model, step, validate, settings, path=path, about=identity, until=until, say=say)
 
 
@@ -199,6 +206,7 @@ def judge(model: Agreement, training: Sensors, testing: Sensors, dropped: int = 
     runs it (warm started, 8 iterations), of a ridge regression from the raw numbers of the other sensors, and of the
     training mean, for each of QUANTITIES. R^2 is 1 - error / total; `source` (recordings,) groups them.
     """
+    model.eval()
     w = model.net.weights()
     others = [k for k in range(3) if k != dropped]
     fitted = [model.normal(training.values)[k].double() for k in range(3)]
@@ -207,22 +215,18 @@ def judge(model: Agreement, training: Sensors, testing: Sensors, dropped: int = 
     gram = inputs.T @ inputs + 1e-3 * len(inputs) * torch.eye(inputs.shape[1]).to(inputs)
     ridge = torch.linalg.solve(gram, inputs.T @ fitted[dropped])
     sums: dict[str, list[NDArray[Any]]] = {"error": [], "ridge": [], "total": []}
-    ends = np.cumsum(testing.count)
-    for end, count in zip(ends, testing.count, strict=True):
-        values = [each[end - count : end] for each in testing.values]
+    # All recordings side by side, zeros behind the shorter ones.
+    pieces = [torch.split(each, testing.count.tolist()) for each in testing.values]
+    given = [nn.utils.rnn.pad_sequence(list(each)) * float(k != dropped) for k, each in enumerate(pieces)]
+    with torch.no_grad():
+        z, _ = follow(w, encode(w, *given))
+        told = model.told(z)[dropped].double()
+    for number, values in enumerate(zip(*pieces, strict=True)):
         wanted = [each.double() for each in model.normal(values)]
-        given = [value if k != dropped else torch.zeros_like(value) for k, value in enumerate(values)]
-        with torch.no_grad():
-            z, _ = follow(w, encode(w, *given).unsqueeze(1)) if count else (values[0].new_zeros(0, 1, LATENT), None)
-            told = model.told(z[:, 0])[dropped].double()
+        made = told[: len(values[0]), number]
         side = torch.cat([wanted[k] for k in others], -1)
         guess = torch.cat([side, torch.ones_like(side[:, :1])], -1) @ ridge
-        for name, made in (("error", told), ("ridge", guess), ("total", torch.zeros_like(told))):
-            squares = (made - wanted[dropped]).square().detach().cpu().numpy()
+        for name, found in (("error", made), ("ridge", guess), ("total", torch.zeros_like(made))):
+            squares = (found - wanted[dropped]).square().detach().cpu().numpy()
             sums[name].append(np.array([squares[:, part].sum() for part in QUANTITIES.values()]))
     return {**{name: np.stack(rows) for name, rows in sums.items()}, "source": np.array(testing.sources)}
-
-
-def metadata(origin: str, seed: int, **notes: object) -> dict[str, object]:
-    """Return the metadata of exported weights: every hyper-parameter, where they come from, and notes."""
-    return {**HYPERS, "origin": origin, "seed": seed, **notes}

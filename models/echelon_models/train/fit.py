@@ -68,7 +68,7 @@ def fit(
     optimizer = torch.optim.AdamW(model.parameters(), settings.rate, weight_decay=settings.decay)
     history = History()
     best = _copy(model)
-    identity = {"model": type(model).__name__, "about": dict(about or {}), **asdict(settings)}
+    identity = {"model": type(model).__name__, **asdict(settings), **dict(about or {})}
     if path is not None and Path(path).exists():
         state = checkpoint.read(path, identity)
         history = History(**state["history"])

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from echelon_models.train.coupled import HYPERS, Coupled, at_beats, regular
+from echelon_models.train.coupled import Coupled, at_beats, regular
 from echelon_models.train.fit import History, Settings, fit
 from echelon_models.train.frames import Frames, Windows
 from echelon_models.train.heads import HORIZONS, MIDDLE_BPM, Future, Heads, Rhythm
@@ -178,9 +178,3 @@ def _errors(heads: Heads, frames: Frames, found: Windows, z: Tensor) -> dict[str
     result["tempo"] = torch.where(heard, tempo, nan).nanmedian(0).values
     result["phase"] = torch.where(heard, apart.abs(), nan).nanmean(0)
     return {name: values.cpu().numpy() for name, values in result.items()}
-
-
-def metadata(origin: str, seed: int, **notes: object) -> dict[str, object]:
-    """Return the metadata of exported weights: every hyper-parameter, where they come from, and notes."""
-    return {**HYPERS, "k_fast": int(HYPERS["k_fast"]), "k_slow": int(HYPERS["k_slow"]), "origin": origin, "seed": seed,
-            **notes}  # fmt: skip

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from paths import GOLDEN, needs_shared
@@ -12,8 +15,15 @@ from echelon_models.certificates import figures  # noqa: E402
 from echelon_models.formats import FORMATS  # noqa: E402
 from echelon_models.infer import infer  # noqa: E402
 from echelon_models.initial import HYPERS as INITIAL_HYPERS  # noqa: E402
+from echelon_models.train import forecast, heads, limbs  # noqa: E402
+from echelon_models.train.checkpoint import TrainingError  # noqa: E402
 from echelon_models.train.coupled import HYPERS, SHAPES, Coupled, at_beats, regular, unroll  # noqa: E402
-from echelon_models.weights import check, initial_path, load  # noqa: E402
+from echelon_models.train.dataset import Recording  # noqa: E402
+from echelon_models.train.export_limbs import export  # noqa: E402
+from echelon_models.train.fit import Settings  # noqa: E402
+from echelon_models.train.frames import Frames  # noqa: E402
+from echelon_models.train.intervals import bootstrap, ratio  # noqa: E402
+from echelon_models.weights import WeightsError, check, initial_path, load  # noqa: E402
 
 
 def body(frames: int, batch: int, seed: int = 0) -> np.ndarray:
@@ -86,3 +96,83 @@ def test_beats_are_as_the_engine_admits_them() -> None:
         gaps = np.diff(np.concatenate([[-1], at]))
         assert gaps.min() >= 20
         assert gaps.max() <= 60
+
+
+def circling(frames: int, seed: int, limbs: bool = True) -> Recording:
+    """Return a recording whose limbs circle in a plane at a tempo of its own: all that comes is in what is."""
+    rng = np.random.default_rng(seed)
+    bpm = rng.uniform(60, 120)
+    turn = bpm / 3600 * np.arange(frames) + rng.random()
+    plane = np.random.default_rng(0).normal(size=(2, 216)) * 0.3
+    moved = np.stack([np.cos(2 * np.pi * turn), np.sin(2 * np.pi * turn)], 1) @ plane
+    zeros, name = np.zeros(frames, np.float32), f"circle-{seed}"
+    return Recording(
+        name, "real", np.zeros((frames, 6), np.float32), zeros, np.zeros((frames, 32), np.float32),
+        np.zeros((frames, 32), np.bool_), (moved if limbs else moved[:, :0]).astype(np.float32), zeros, zeros,
+        np.full(frames, bpm, np.float32), (turn % 1.0).astype(np.float32), np.ones(frames, np.bool_), name,
+    )  # fmt: skip
+
+
+def taught(training: Frames, testing: Frames, batches: int, **rest: Any) -> forecast.Forecaster:
+    """Return a model after two epochs of some batches."""
+    model, settings = forecast.Forecaster(2), Settings(epochs=2, batches=batches, seed=2, rate=5e-3)
+    forecast.train(model, training, testing, settings, length=130, batch=8, **rest)
+    return model
+
+
+@pytest.fixture(scope="module")
+def circles() -> tuple[Frames, Frames]:
+    """Return frames to learn from and others to be judged on."""
+    return Frames([circling(400, seed) for seed in range(4)]), Frames([circling(400, seed) for seed in (8, 9)])
+
+
+def test_a_resumed_training_is_the_same_training(circles: tuple[Frames, Frames], tmp_path: Path) -> None:
+    """Interrupted and resumed, the weights are those of one go; another training is refused by what differs."""
+    whole = taught(*circles, 2).coupled.tensors()
+    for until in (1, 2):
+        model = taught(*circles, 2, path=tmp_path / "checkpoint", until=until)
+    for name, values in model.coupled.tensors().items():
+        np.testing.assert_array_equal(values, whole[name])
+    with pytest.raises(TrainingError, match="batches = 2"):
+        taught(*circles, 3, path=tmp_path / "checkpoint")
+
+
+def test_a_short_training_sees_what_comes(circles: tuple[Frames, Frames], tmp_path: Path) -> None:
+    """After 20 batches forecasts beat the pose that stays; heads come back from their file as they were."""
+    model = taught(*circles, 10)
+    figures = limbs.forecast_figures(model, circles[1])
+    assert figures["250 ms, net against stays"].high < 1.0
+    assert 0.0 <= figures["phase error"].value <= 0.5
+
+    model.heads.save(tmp_path / "heads.safetensors", {})
+    again = heads.load(tmp_path / "heads.safetensors")
+    z = torch.randn(5, 2, 32, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(again.future(z).change, model.heads.future(z).change)
+    with pytest.raises(TrainingError, match="holds no heads"):
+        heads.load(tmp_path / "nothing")
+
+
+def test_export_writes_what_the_engine_takes_and_nothing_else(tmp_path: Path) -> None:
+    """A file carries every hyper-parameter and loads again; weights outside the certificate leave no file."""
+    tensors = Coupled(4).tensors()
+    written = export(tmp_path / "coupled.safetensors", "dell_coupled", tensors, origin="a test", seed=4)
+    assert {name: written.hypers[name] for name in HYPERS} == HYPERS
+    worse = {**tensors, "W_rec": tensors["W_rec"] * np.float32(2.0)}
+    with pytest.raises(WeightsError, match=r"certificate \|W_rec\|"):
+        export(tmp_path / "worse.safetensors", "dell_coupled", worse, origin="a test", seed=4)
+    assert [path.name for path in tmp_path.iterdir()] == ["coupled.safetensors"]
+
+
+def test_recordings_without_limbs_are_refused() -> None:
+    """The message names the recording and the remedy."""
+    with pytest.raises(TrainingError, match=r"circle-3.*without --no-limbs"):
+        Frames([circling(50, 3, limbs=False)])
+
+
+def test_intervals_draw_whole_recordings() -> None:
+    """Rows of one recording move together: many copies of a row make an interval no narrower."""
+    values = np.random.default_rng(0).normal(3.0, 1.0, 12)
+    plain = bootstrap(np.arange(12), ratio(values, np.ones(12)), rounds=400)
+    copied = bootstrap(np.repeat(np.arange(12), 50), ratio(np.repeat(values, 50), np.ones(600)), rounds=400)
+    assert plain.low < 3.0 < plain.high
+    np.testing.assert_allclose(plain, copied, rtol=1e-9)

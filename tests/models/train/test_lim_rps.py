@@ -1,0 +1,153 @@
+"""LIM-RPS in torch: what the engine computes, norms that cannot be exceeded, and phones out of limbs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from paths import GOLDEN, needs_shared
+
+torch = pytest.importorskip("torch", reason="torch is in the extra `train`")
+
+from echelon_engine.kernels.neutral import NEUTRAL_POSITION, NEUTRAL_ROTATION, PARENT  # noqa: E402
+from echelon_models.certificates import figures  # noqa: E402
+from echelon_models.formats import FORMATS  # noqa: E402
+from echelon_models.initial import HYPERS as INITIAL_HYPERS  # noqa: E402
+from echelon_models.train import agreement, devices  # noqa: E402
+from echelon_models.train.dataset import Recording  # noqa: E402
+from echelon_models.train.export_limbs import export, parity  # noqa: E402
+from echelon_models.train.fit import Settings  # noqa: E402
+from echelon_models.train.lim_rps import HYPERS, SHAPES, LimRps, follow, relax  # noqa: E402
+from echelon_models.weights import WeightsError, initial_path, load  # noqa: E402
+
+F = np.float32
+
+
+def swaying(frames: int, seed: int = 0) -> Recording:
+    """Return a recording of a standing body whose arms swing about Z; limbs by rotating what hangs below."""
+    rng = np.random.default_rng(seed)
+    limbs = np.tile(devices.standing(), (frames, 1))
+    t = np.arange(frames) / 60
+    for arm, side in ((12, 1), (16, -1)):
+        angle = np.radians(-75 * side + 30 * np.sin(t * rng.uniform(2, 6) + rng.uniform(0, 6)))
+        limbs[:, 8 * arm + 2], limbs[:, 8 * arm + 3] = np.sin(angle / 2), np.cos(angle / 2)
+        reach = 0.534 * side  # upper arm to hand
+        shoulder = limbs[:, 8 * arm + 4 : 8 * arm + 7]
+        hand = 8 * (arm + 2) + 4
+        limbs[:, hand] = shoulder[:, 0] + reach * np.cos(angle)
+        limbs[:, hand + 1] = shoulder[:, 1] + reach * np.sin(angle)
+    zeros = np.zeros(frames, F)
+    return Recording(
+        f"sway-{seed}", "real", np.zeros((frames, 6), F), zeros, np.zeros((frames, 32), F),
+        np.zeros((frames, 32), np.bool_), limbs.astype(F), zeros, zeros, zeros, zeros, np.ones(frames, np.bool_),
+        f"sway-{seed}",
+    )  # fmt: skip
+
+
+def test_the_tables_are_those_of_the_format_and_the_engine() -> None:
+    """Tensors, hyper-parameters, skeleton and the pose without sensors agree with formats.py and the engine."""
+    wanted = {tensor.name: tensor.shape for tensor in FORMATS["lim_rps"].tensors}
+    assert wanted == {**SHAPES, "P": (2, 96)}
+    assert INITIAL_HYPERS["lim_rps"] == HYPERS
+    assert devices.PARENT == PARENT
+    pose = devices.standing().reshape(27, 8)
+    np.testing.assert_allclose(pose[:, :4], NEUTRAL_ROTATION, atol=1e-6)
+    np.testing.assert_allclose(pose[1:, 4:7], NEUTRAL_POSITION[1:], atol=1e-5)
+
+
+@needs_shared
+def test_the_golden_numbers_come_back() -> None:
+    """8 warm-started iterations and the implicit solver give the golden latents and fixed points."""
+    golden = dict(np.load(GOLDEN / "lim_rps.npz"))
+    w = {name: torch.from_numpy(np.array(v)) for name, v in load(GOLDEN / "lim_rps.safetensors").tensors.items()}
+    e = torch.from_numpy(golden["e"].astype(F))
+    z, residual = follow(w, e.unsqueeze(1), stop=-1.0)
+    np.testing.assert_allclose(z[:, 0].numpy(), golden["z"], atol=1e-5)
+    np.testing.assert_allclose(residual[:, 0].numpy(), golden["residual"], atol=1e-5)
+    np.testing.assert_allclose(relax(w, e, 1e-7).z.numpy(), golden["fixed_point"], atol=1e-5)
+
+
+def test_torch_and_the_kernel_agree() -> None:
+    """600 frames of sensors through torch and the engine's kernel differ by at most 1e-5."""
+    assert parity(load(initial_path("lim_rps"))) <= 1e-5
+
+
+def test_norms_hold_wherever_the_optimiser_goes() -> None:
+    """Free parameters far outside give |W_i| and encoders of norm <= 1, and q <= 0.625."""
+    model = LimRps(1)
+    with torch.no_grad():
+        for value in model.parameters():
+            value.mul_(50.0)
+    found = {figure.name: figure for figure in figures("lim_rps", model.tensors(), HYPERS)}
+    assert all(figure.holds for figure in found.values()), found
+    assert found["q"].value <= 0.625 + 1e-5
+
+
+def test_an_ideal_phone_at_rest_reads_nothing_but_gravity() -> None:
+    """Standing still: no acceleration, no rate, no velocity; down in the hand is where the hanging arm puts it."""
+    limbs = np.tile(devices.standing(), (60, 1))
+    told = devices.device(limbs, devices.LEFT_HAND, np.random.default_rng(0), devices.IDEAL)
+    np.testing.assert_allclose(told[:, [0, 1, 2, 3, 4, 5, 9, 10, 11]], 0.0, atol=1e-4)
+    # The left arm is turned by -75 degrees about Z: down is mostly along the arm, +X of the hand.
+    np.testing.assert_allclose(told[30, 6:9], [np.sin(np.radians(75)), -np.cos(np.radians(75)), 0.0], atol=1e-5)
+
+
+def test_a_swinging_phone_reads_its_pendulum() -> None:
+    """An arm swinging about Z reads the swing's angular rate, and accelerations of rate^2 r and d rate/dt r."""
+    limbs = swaying(600).limbs
+    told = devices.device(limbs, devices.LEFT_HAND, np.random.default_rng(0), devices.IDEAL)[20:-20].astype(float)
+    angle = 2 * np.arctan2(limbs[:, 98].astype(float), limbs[:, 99].astype(float))
+    rate = np.gradient(angle) * 60
+    np.testing.assert_allclose(told[:, 5], rate[20:-20], atol=0.02)
+    # Along the arm (X) toward the shoulder, across it (Y) with the swing.
+    np.testing.assert_allclose(told[:, 0], (-(rate**2) * 0.534)[20:-20], atol=0.15)
+    np.testing.assert_allclose(told[:, 1], (np.gradient(rate) * 60 * 0.534)[20:-20], atol=0.4)
+    assert np.abs(told[:, [2, 3, 4, 8, 11]]).max() < 0.02
+
+
+def taught(training: agreement.Sensors, testing: agreement.Sensors, batches: int, **rest: Any) -> agreement.Agreement:
+    """Return a small model after two epochs of some batches."""
+    model, settings = agreement.Agreement(3), Settings(epochs=2, batches=batches, seed=3, rate=5e-3)
+    agreement.train(model, training, testing, settings, absent=devices.standing(), batch=64, **rest)
+    return model
+
+
+@pytest.fixture(scope="module")
+def sensors() -> tuple[agreement.Sensors, agreement.Sensors]:
+    """Return sensors to learn from and others to be judged on."""
+    made = [agreement.Sensors([swaying(300, seed) for seed in seeds]) for seeds in (range(8), (8, 9))]
+    return made[0], made[1]
+
+
+def test_a_resumed_training_is_the_same_training(
+    sensors: tuple[agreement.Sensors, agreement.Sensors], tmp_path: Path
+) -> None:
+    """Interrupted after the first epoch and resumed, the weights are those of a training in one go."""
+    whole = taught(*sensors, 4).net.tensors()
+    for until in (1, 2):
+        model = taught(*sensors, 4, path=tmp_path / "checkpoint", until=until)
+    for name, values in model.net.tensors().items():
+        np.testing.assert_array_equal(values, whole[name])
+
+
+def test_a_dropped_phone_is_told_by_the_body(
+    sensors: tuple[agreement.Sensors, agreement.Sensors], tmp_path: Path
+) -> None:
+    """A short training tells a dropped phone's gravity from the rest; what it learned can be exported."""
+    training, testing = sensors
+    model, absent = taught(training, testing, 40), devices.standing()
+    found = agreement.judge(model, training, testing)
+    gravity = list(agreement.QUANTITIES).index("gravity")
+    assert found["error"][:, gravity].sum() < 0.5 * found["total"][:, gravity].sum()
+
+    assert 0.1 < agreement.learn_directions(model, training, absent) <= 1.0
+    path = tmp_path / "lim.safetensors"
+    written = export(path, "lim_rps", model.net.tensors(), origin="a test", seed=3)
+    assert written.metadata["origin"] == "a test"
+    assert written.has("encoders")
+    worse = {**model.net.tensors(), "W_2": model.net.tensors()["W_2"] * F(1.5)}
+    with pytest.raises(WeightsError, match=r"certificate \|W_2\|"):
+        export(tmp_path / "worse.safetensors", "lim_rps", worse, origin="a test", seed=3)
+    assert not (tmp_path / "worse.safetensors").exists()
