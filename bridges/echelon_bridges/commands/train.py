@@ -12,6 +12,9 @@ from typing import Any
 # Every sub-command, in the order of the work.
 ACTIONS: dict[str, str] = {
     "data": "make a data set: motion files, sessions and the built-in dancer, augmented, with their targets",
+    "dell": "DELL gated learns from a data set, or from sessions in which a person moved lanes while dancing",
+    "coupled": "train DELL coupled: forecast the limbs, tell tempo and phase",
+    "lim-rps": "train LIM-RPS: body and phones agree, from phones synthesised out of limbs",
 }
 
 
