@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from echelon_bridges.nats_link.requests import Inject
 
 CLOSE_S = 1.9
-BODIES_WAIT_NS = 8_000_000  # for a control record to leave with: a turn of the link costs more than a body
+BODIES_WAIT_NS = 18_000_000  # for a control record to leave with: a turn of the link costs more than a body
 
 
 class DaemonThreads(ThreadPoolExecutor):

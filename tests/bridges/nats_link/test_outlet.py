@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from engines import wait_for
-from nats_rig import NO_CONTROLS, Server, Stage, client, limb_frame, needs_nats, note_event, run, stored_ids
+from nats_rig import NO_CONTROLS, NO_EVENTS, Server, Stage, client, limb_frame, needs_nats, note_event, run, stored_ids
 
 from echelon_bridges.messages import encoding, limbs, table
 from echelon_bridges.messages.commands import Reply
@@ -91,6 +91,27 @@ def test_bodies_stay_home_unless_asked_for(server: Server) -> None:
 
     try:
         assert not any("body" in subject for subject in run(work))
+    finally:
+        stage.close()
+
+
+def test_bodies_leave_without_a_control_record(server: Server) -> None:
+    """Where the callback says nothing, a body goes out with one of the next empty turns."""
+    stage = Stage("alone", url=server.url, body=True)
+
+    async def work() -> str:
+        async with client(server.url) as connection:
+            waiting = await listen(connection, "echelon.alone.body.*")
+            wait_for(stage.connected, "the connection")
+            stage.outlet.body(2, limb_frame(1))
+            deadline = time.monotonic() + 10
+            while waiting.empty() and time.monotonic() < deadline:
+                stage.outlet.offer(NO_CONTROLS, NO_EVENTS, time.monotonic_ns())
+                await asyncio.sleep(0.005)
+            return str((await asyncio.wait_for(waiting.get(), 1)).subject)
+
+    try:
+        assert run(work) == "echelon.alone.body.2"
     finally:
         stage.close()
 
