@@ -101,6 +101,8 @@ def xavier(seeds: Sequence[int], shapes: Mapping[str, tuple[int, ...]]) -> dict[
 class Stacked(nn.Module):
     """A stack of S independent models: parameters of shape (S, ..) under the names of `shapes`."""
 
+    clipped = False  # whether states are clipped, and have to be kept off the clip
+
     def __init__(self, seeds: Sequence[int], shapes: Mapping[str, tuple[int, ...]]) -> None:
         super().__init__()
         self.seeds = tuple(int(seed) for seed in seeds)
@@ -141,6 +143,8 @@ class Stacked(nn.Module):
 
 class Gated(Stacked):
     """DELL gated: x (T, S, B, 6) within -1..1, c and the gate's pull b (T, S, B) within 0..1, states start at 0."""
+
+    clipped = True
 
     def __init__(
         self, seeds: Sequence[int], tau_fast: Sequence[float] = (1 / 60,), tau_slow: Sequence[float] = (0.4,)

@@ -6,6 +6,7 @@ written after each epoch, whole or not at all. Source: spec/seeds/1, "Training P
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,7 +21,7 @@ from torch import Tensor
 from echelon_models.train import checkpoint
 from echelon_models.train.checkpoint import TrainingError
 from echelon_models.train.gated import Stacked
-from echelon_models.train.losses import Losses, losses
+from echelon_models.train.losses import DIVERGE, Losses, losses
 from echelon_models.train.optimizer import AdamW
 from echelon_models.train.pool import Places, Pool
 
@@ -38,9 +39,13 @@ class Settings:
     batch: int = 32  # windows
     patience: int = 5  # epochs without improvement
     rate: float = 1e-3
+    cooling: bool = False  # the rate falls to 0 over the epochs along half a cosine; else it stays
     decay: float = 0.01  # AdamW's weight decay
     clip: float = 1.0  # largest norm of a model's gradient
+    diverge: float = DIVERGE  # weight of the divergence term
+    diverge_epochs: int = 0  # in which that weight falls to 0, once both equilibria are apart; 0: it stays
     validation: int = 128  # windows at most
+    storm: int = 4  # windows more without targets, for models with states: inputs at their ends, see Pool.draw
 
 
 @dataclass
@@ -108,7 +113,8 @@ def train(
         "members": [training.members, testing.members],
         "start": [[name, float(np.abs(values).sum(dtype=np.float64))] for name, values in (start or {}).items()],
     }  # fmt: skip
-    del identity["epochs"]  # a finished training may be given more
+    if not settings.cooling:
+        del identity["epochs"]  # a finished training may be given more
     progress = _Progress(
         best=optimizer.values.clone(),
         best_epoch=np.zeros(model.size, np.int64),
@@ -154,7 +160,9 @@ def _epoch(
     began = time.perf_counter()
     sums = torch.zeros(len(Losses._fields), model.size, dtype=torch.float64, device=training.device)
     for number in range(progress.epoch * settings.batches, (progress.epoch + 1) * settings.batches):
-        sums += step(training.draw(model.seeds, number, settings.batch))
+        optimizer.rate.fill_(rate(settings, number))
+        optimizer.diverge.fill_(diverge(settings, number))
+        sums += step(training.draw(model.seeds, number, settings.batch, _storm(model, settings)))
     tested = validate(model, testing, tiles)
     seen = (sums / settings.batches).cpu().numpy()
     test = tested.cpu().numpy()
@@ -180,6 +188,20 @@ def _epoch(
     progress.seconds += time.perf_counter() - began
 
 
+def rate(settings: Settings, number: int) -> float:
+    """Return the learning rate of a batch, counted from 0 over all epochs."""
+    if not settings.cooling:
+        return settings.rate
+    return settings.rate * 0.5 * (1 + math.cos(math.pi * number / (settings.epochs * settings.batches)))
+
+
+def diverge(settings: Settings, number: int) -> float:
+    """Return the weight of the divergence term of a batch, counted from 0 over all epochs."""
+    if not settings.diverge_epochs:
+        return settings.diverge
+    return settings.diverge * max(0.0, 1 - number / (settings.diverge_epochs * settings.batches))
+
+
 def validate(model: Stacked, testing: Pool, tiles: list[tuple[Tensor, Tensor]]) -> Tensor:
     """Return every loss term over all windows, (5, S) float64: each batch counts by its targets."""
     sums = torch.zeros(len(Losses._fields), model.size, dtype=torch.float64, device=testing.device)
@@ -199,7 +221,7 @@ def _step_of(model: Stacked, pool: Pool, optimizer: AdamW, settings: Settings) -
 
     def learn(first: Tensor, last: Tensor) -> Tensor:
         batch = pool.gather(first, last)
-        found = losses(model(batch.x, batch.c, batch.pull), batch.p, batch.mask)
+        found = losses(model(batch.x, batch.c, batch.pull), batch.p, batch.mask, optimizer.diverge)
         # The models share nothing, so the sum's gradient is each model's own.
         gradients = torch.autograd.grad(found.total.sum(), list(model.parameters()))
         optimizer.step(gradients)
@@ -214,7 +236,7 @@ def _captured(
     learn: Callable[[Tensor, Tensor], Tensor], pool: Pool, model: Stacked, optimizer: AdamW, settings: Settings
 ) -> Callable[[Places], Tensor]:
     # A step is thousands of small kernels: recorded once, then played as one graph.
-    first, last = pool.put(pool.draw(model.seeds, 0, settings.batch))
+    first, last = pool.put(pool.draw(model.seeds, 0, settings.batch, _storm(model, settings)))
     before = [state.clone() for state in optimizer.state()]
     cuda: Any = torch.cuda
     stream = cuda.Stream()
@@ -237,6 +259,10 @@ def _captured(
         return found
 
     return step
+
+
+def _storm(model: Stacked, settings: Settings) -> int:
+    return settings.storm if model.clipped else 0
 
 
 def _line(progress: _Progress, settings: Settings) -> str:

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from echelon_models.train.gated import Run
 
-SMOOTH, DIVERGE, STATE = 0.1, 0.05, 0.1
-SAFE = 4.0  # where a state begins to cost; the clip is at 10
+SMOOTH, DIVERGE, STATE = 0.1, 0.05, 0.03
+SAFE = 3.0  # where a state begins to cost; the clip is at 10
 
 
 class Losses(NamedTuple):
@@ -30,10 +30,10 @@ class Losses(NamedTuple):
     state: Tensor
 
 
-def losses(run: Run, p: Tensor, mask: Tensor) -> Losses:
+def losses(run: Run, p: Tensor, mask: Tensor, weight: float | Tensor = DIVERGE) -> Losses:
     """Return every term from a run, target positions p (T, S, B, 32) in 0..1 and mask (T, S, B, 32), 1 where p counts.
 
-    Frames on which no lane counts (padding behind a short recording) count in no term.
+    `weight` is the divergence term's. Frames on which no lane counts, as behind a short recording, count in no term.
     """
     made = torch.sigmoid(run.y)
     frames = mask.amax(-1)  # (T, S, B)
@@ -49,7 +49,7 @@ def losses(run: Run, p: Tensor, mask: Tensor) -> Losses:
     apart = (run.fast - run.slow).square().clamp(max=1.0).mean(-1)
     diverge = (apart * frames).sum((0, 2)) / count
     state = (excess(run.fast) + excess(run.slow)).mean((0, 2))
-    return Losses(mse + SMOOTH * smooth - DIVERGE * diverge + STATE * state, mse, smooth, diverge, state)
+    return Losses(mse + SMOOTH * smooth - weight * diverge + STATE * state, mse, smooth, diverge, state)
 
 
 def excess(state: Tensor) -> Tensor:

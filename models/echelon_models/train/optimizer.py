@@ -20,10 +20,12 @@ class AdamW:
     """Owns a stack's parameters: `values` (S, N); the model's own tensors become views of it."""
 
     def __init__(self, model: Stacked, rate: float, decay: float, clip: float) -> None:
-        self._rate, self._decay, self._clip = rate, decay, clip
+        self._decay, self._clip = decay, clip
         parameters = list(model.parameters())
         self.values = torch.cat([each.detach().flatten(1) for each in parameters], 1)
         self._mean, self._square = torch.zeros_like(self.values), torch.zeros_like(self.values)
+        self.rate = torch.full((1, 1), rate, device=self.values.device)  # fill it to change it
+        self.diverge = torch.zeros((), device=self.values.device)  # a weight of the loss that changes as the rate does
         self._count = torch.zeros((), dtype=torch.float64, device=self.values.device)
         begin = 0
         for each in parameters:
@@ -39,15 +41,16 @@ class AdamW:
     def step(self, gradients: Sequence[Tensor]) -> None:
         """Move all parameters against their gradients, given in the order of the model's parameters, (S, ..) each."""
         gradient = torch.cat([each.flatten(1) for each in gradients], 1)
-        # g <- g min(1, clip / |g|), |g| over all parameters of one model
+        # g <- g min(1, clip / |g|), |g| over all parameters of one model. A gradient that overflowed says nothing: 0.
         norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
-        gradient.mul_((self._clip / (norm + 1e-6)).clamp(max=1.0))
+        scaled = gradient * (self._clip / (norm + 1e-6)).clamp(max=1.0)
+        gradient = torch.where(torch.isfinite(norm), scaled, 0.0)
         self._count.add_(1)
         # m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  w <- w - rate (m' / (sqrt v' + e) + decay w)
         self._mean.lerp_(gradient, 1 - BETA_1)
         self._square.mul_(BETA_2).addcmul_(gradient, gradient, value=1 - BETA_2)
         scale_1 = (1 - BETA_1**self._count).to(gradient.dtype)
         scale_2 = (1 - BETA_2**self._count).sqrt().to(gradient.dtype)
-        self.values.mul_(1 - self._rate * self._decay)
+        self.values.mul_(1 - self.rate * self._decay)
         divisor = self._square.sqrt().div_(scale_2).add_(EPSILON).mul_(scale_1)
-        self.values.addcdiv_(self._mean, divisor, value=-self._rate)
+        self.values.addcdiv_(self._mean * self.rate, divisor, value=-1.0)

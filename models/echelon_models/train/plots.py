@@ -38,7 +38,7 @@ def loss(path: str | Path, history: Mapping[str, NDArray[np.float64]], best_epoc
         top.plot(epochs, history[f"{prefix}_mse"][:, index], color=colour, marker=".", label=f"{name}")
     top.axvline(best_epoch, color=_SOFT, linestyle="--", label=f"best: epoch {best_epoch}")
     top.set(title="Error of the positions", ylabel="mse", yscale="log")
-    for term, weight in (("smooth", 0.1), ("diverge", 0.05), ("state", 0.1)):
+    for term, weight in (("smooth", 0.1), ("diverge", 0.05), ("state", 0.03)):
         values = weight * history[f"test_{term}"][:, index]
         bottom.plot(epochs, values, marker=".", label=f"{weight:g} {term}")
     bottom.set(title="The other terms, held out", xlabel="epoch of 100 batches", ylabel="share of the loss")

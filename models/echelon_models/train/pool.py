@@ -18,6 +18,7 @@ from torch import Tensor
 from echelon_models.train.dataset import Recording
 
 WARMUP_FRAMES = 24
+STORM_FRAMES = 20_000
 
 
 class Batch(NamedTuple):
@@ -61,9 +62,12 @@ class Pool:
 
         digest = hashlib.sha256()
 
+        storm = _storm(STORM_FRAMES)
+
         def table(name: str) -> Tensor:
             rows = np.concatenate([np.asarray(getattr(each, name), np.float32) for each in recordings])
             digest.update(rows.tobytes())
+            rows = np.concatenate([rows, storm[name]])
             return torch.from_numpy(rows).to(device)
 
         self.x, self.c, self.p, self.mask, self.bias = map(table, ("x", "c", "p", "p_mask", "bias"))
@@ -82,11 +86,15 @@ class Pool:
         """Return where the frames are."""
         return self.x.device
 
-    def draw(self, seeds: Sequence[int], step: int, count: int) -> Places:
-        """Return `count` random windows for each model; model s draws by (seeds[s], step) alone."""
-        chance = np.stack(
-            [np.random.Generator(np.random.Philox(key=[seed + 1, step])).random((2, count)) for seed in seeds]
+    def draw(self, seeds: Sequence[int], step: int, count: int, storm: int = 0) -> Places:
+        """Return `count` random windows for each model, and `storm` more without targets, of inputs at their ends.
+
+        Model s draws by (seeds[s], step) alone.
+        """
+        drawn = np.stack(
+            [np.random.Generator(np.random.Philox(key=[seed + 1, step])).random(2 * count + storm) for seed in seeds]
         )
+        chance = drawn[:, : 2 * count].reshape(len(seeds), 2, count)
         offsets = np.arange(len(seeds))[:, None]
         # Rounding must not lead into the next model's share.
         found = np.searchsorted(self._cumulated, np.minimum(chance[:, 0] + offsets, offsets + (1 - 1e-12)), "right")
@@ -94,7 +102,12 @@ class Pool:
         room = np.maximum(self._frames[which] - self.length, 0)
         start = np.minimum((chance[:, 1] * (room + 1)).astype(np.int64), room)
         begin = self._ends[which] - self._frames[which]
-        return Places(begin + start, self._ends[which] - 1)
+        first, last = begin + start, self._ends[which] - 1
+        inside = (drawn[:, 2 * count :] * (STORM_FRAMES - self.length)).astype(np.int64)
+        end = self._ends[-1] + STORM_FRAMES - 1
+        return Places(
+            np.concatenate([first, self._ends[-1] + inside], 1), np.concatenate([last, np.full_like(inside, end)], 1)
+        )
 
     def tiles(self, most: int) -> list[Places]:
         """Return windows side by side over each model's recordings, `most` at most, evenly spread, 32 a batch.
@@ -138,3 +151,15 @@ class Pool:
             mean = (p * mask).sum(0) / mask.sum(0).clamp(min=1)
             found.append(torch.logit(torch.where(mask.sum(0) > 0, mean, 0.5).clamp(0.01, 0.99)))
         return torch.stack(found).float()
+
+
+def _storm(frames: int) -> dict[str, NDArray[np.float32]]:
+    """Return inputs that no body makes: each number at one end of its range, jumping after 1 to 100 frames."""
+    rng = np.random.default_rng(0)
+    pace = 10 ** -np.repeat(rng.uniform(0, 2, (frames // 300 + 1, 8)), 300, axis=0)[:frames]
+    high = np.cumsum(rng.random((frames, 8)) < pace, axis=0) % 2 == 1
+    f = np.float32
+    return {
+        "x": np.where(high[:, :6], 1, -1).astype(f), "c": high[:, 6].astype(f), "bias": high[:, 7].astype(f),
+        "p": np.zeros((frames, 32), f), "p_mask": np.zeros((frames, 32), f),
+    }  # fmt: skip

@@ -95,11 +95,11 @@ def run(
 ) -> tuple[Stacked, Result]:
     """Train one stack, going on from its checkpoint, and write JOB.json."""
     say(f"{name}: {len(plans)} models of {plans[0].kind}, {sum(len(each.c) for each in recordings) / 3600:.1f} minutes")
-    pools = [
-        Pool(recordings, [getattr(plan, part) for plan in plans], device=device) for part in ("training", "testing")
-    ]
+    training = Pool(recordings, [plan.training for plan in plans], device=device)
+    testing = Pool(recordings, [plan.testing for plan in plans], device=device)
     model = model_of(plans)
-    result = train(model, *pools, settings, path=out / f"{name}.checkpoint", say=lambda line: say(f"{name}: {line}"))
+    path = out / f"{name}.checkpoint"
+    result = train(model, training, testing, settings, path=path, say=lambda line: say(f"{name}: {line}"))
     found: dict[str, Any] = {
         "models": [
             {**plan._asdict(), "training": len(plan.training), "testing": [recordings[i].name for i in plan.testing]}
@@ -144,6 +144,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, default=Settings.epochs)
     parser.add_argument("--batches", type=int, default=Settings.batches)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--rate", type=float, default=Settings.rate)
+    parser.add_argument("--cooling", action="store_true", help="the rate falls to 0 over the epochs")
+    parser.add_argument("--diverge", type=float, default=Settings.diverge, help="weight of the divergence term")
+    parser.add_argument("--diverge-epochs", type=int, default=0, help="in which its weight falls to 0; 0: it stays")
     parser.add_argument("--search", type=int, default=12, help="steps of the search for the worst input")
     parser.add_argument("--threads", type=int, default=0)
     chosen = parser.parse_args(arguments)
@@ -154,7 +158,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch.set_num_threads(chosen.threads)
     chosen.out.mkdir(parents=True, exist_ok=True)
     recordings = dataset.read(chosen.data)
-    settings = Settings(epochs=chosen.epochs, batches=chosen.batches)
+    settings = Settings(
+        epochs=chosen.epochs, batches=chosen.batches, rate=chosen.rate, cooling=chosen.cooling,
+        diverge=chosen.diverge, diverge_epochs=chosen.diverge_epochs,
+    )  # fmt: skip
     seeds = range(1, chosen.seeds + 1)
     parts = split(recordings, validation_sources(recordings))
     for job in chosen.jobs.split(","):

@@ -170,6 +170,36 @@ def test_the_optimizer_is_adamw_with_a_clip_for_each_model() -> None:
             torch.testing.assert_close(value[s], alone[s][name], rtol=1e-5, atol=1e-7)
 
 
+def test_rate_and_divergence_change_as_told() -> None:
+    """By default both stay; told so, the rate follows half a cosine and the divergence's weight a line, to 0."""
+    assert {loop.rate(SMALL, n) for n in range(6)} == {1e-3}
+    assert {loop.diverge(SMALL, n) for n in range(6)} == {0.05}
+    told = dataclasses.replace(SMALL, epochs=4, cooling=True, diverge_epochs=2)
+    assert [loop.rate(told, n) for n in (0, 4, 8)] == pytest.approx([1e-3, 5e-4, 0], abs=1e-12)
+    assert [loop.diverge(told, n) for n in (0, 2, 4, 7)] == pytest.approx([0.05, 0.025, 0, 0])
+
+
+def test_the_divergence_keeps_both_states_apart() -> None:
+    """Trained with the term, h_fast and h_slow are farther apart than without it."""
+    apart = [
+        run((1,), dataclasses.replace(SMALL, batches=10, diverge=weight)).history["test_diverge"][-1, 0]
+        for weight in (0.05, 0.0)
+    ]
+    assert apart[0] > 1.5 * apart[1]
+
+
+def test_a_gradient_that_overflowed_moves_nothing() -> None:
+    """The model it belongs to stays where it is but for the weight decay; the other one of the stack moves."""
+    model = Gated((1, 2))
+    optimizer = AdamW(model, 1e-3, 0.0, 1.0)
+    before = optimizer.values.clone()
+    gradients = [torch.ones_like(value) for value in model.parameters()]
+    gradients[0][0, 0, 0] = torch.inf
+    optimizer.step(gradients)
+    assert torch.equal(optimizer.values[0], before[0])
+    assert not torch.equal(optimizer.values[1], before[1])
+
+
 def test_a_loss_that_is_not_finite_ends_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names epoch, model and seed; the checkpoint before it is as it was."""
     path = tmp_path / "run.checkpoint"
