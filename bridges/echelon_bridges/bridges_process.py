@@ -193,6 +193,9 @@ class Bridges:
         inbox = self.outlets.inbox
         for _ in range(min(len(inbox), MESSAGES_A_TURN)):
             performer, device, data, arrival_ns = inbox.popleft()
+            if performer >= self._config.motion.performers:
+                self.outlets.refused += 1
+                continue
             if not limbs.is_frame(data):
                 heard = self.hub.inject(performer, device, data, arrival_ns)
             else:

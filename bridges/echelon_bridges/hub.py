@@ -288,7 +288,8 @@ class Hub:
         """Give a device, or a body's sender, a role; raises `UsageError`. Whoever had it has none afterwards."""
         place = parse_place(f"{performer}.{role}")
         if place[0] >= self.performers:
-            raise UsageError(f"performer {performer}", f"there are {self.performers}", "raise motion.performers")
+            rule = f"0 to {self.performers - 1} may send" if self.performers > 1 else "only performer 0 may send"
+            raise UsageError(f"performer {performer}", rule, "start with motion.performers higher")
         self.roles.assign(device, place)
         if place[1] == BODY:
             for body in self._bodies():

@@ -145,7 +145,7 @@ def table(status: dict[str, Any]) -> str:
     lines = _columns(rows)
     lines += ["", *_columns([("process", "pid", "state", "restarts"), *map(_process, s["processes"])])]
     if s["sensors"]:
-        heads = ("sensor", "port", "rate", *SENSOR_COUNTS)
+        heads = ("sensor", "port", "rate", "heard", *SENSOR_COUNTS[1:])
         lines += ["", *_columns([heads, *map(_sensor, s["sensors"])])]
     if s.get("outlets"):
         lines += ["", *_columns([(name, _outlet(counts)) for name, counts in s["outlets"].items()])]
@@ -179,7 +179,8 @@ def _process(process: dict[str, Any]) -> tuple[str, ...]:
 
 def _sensor(sensor: dict[str, Any]) -> tuple[str, ...]:
     rate = f"{float(sensor.get('rate_hz') or 0):.0f} Hz"
-    counts = (str(sensor.get(field, 0)) for field in SENSOR_COUNTS)
+    heard = {**sensor, "frames": int(sensor.get("frames") or 0) + int(sensor.get("readings") or 0)}
+    counts = (str(heard.get(field, 0)) for field in SENSOR_COUNTS)
     return (str(sensor.get("name", "?")), str(sensor.get("port", "-")), rate, *counts)
 
 
@@ -188,7 +189,7 @@ def line(status: dict[str, Any]) -> str:
     s = status
     parts = [f"{s['state']:<13}", f"{s['tempo_bpm']:5.1f} bpm"]
     for sensor in s["sensors"]:
-        frames, lost = int(sensor.get("frames", 0)), int(sensor.get("lost", 0))
+        frames, lost = int(sensor.get("frames") or sensor.get("readings") or 0), int(sensor.get("lost", 0))
         if frames:
             share = lost / (frames + lost)
             parts.append(f"{sensor.get('name', '?')} {float(sensor.get('rate_hz') or 0):.0f} Hz -{share:.0%}")

@@ -94,7 +94,13 @@ class Supervisor:
         return self.exit_code
 
     def _say_what_was_recorded(self) -> None:
-        """Tell where the take is; one that failed makes the exit code say so."""
+        """Tell where take and session are; one that failed makes the exit code say so."""
+        kept = self.outlets.get("session")
+        if kept and kept.get("error"):
+            self.exit_code = self.exit_code or EXIT_FAILURE
+            self._terminal.event("kept", "error", path=kept.get("path"), text=f"the session is cut: {kept['error']}")
+        elif kept:
+            self._terminal.event("kept", path=kept.get("path"), seconds=kept.get("seconds"))
         if (take := self.recording) is None:
             return
         if take.get("error"):

@@ -54,7 +54,17 @@ def writable_root() -> Path:
     return cache_root()
 
 
-CACHE_DIR = writable_root() / source_hash()
+def cache_name() -> str:
+    """Return 16 hex digits that change with the sources and with when they were written.
+
+    Numba compiles a file anew when its time has changed; then the whole cache must count as cold, and be filled aloud.
+    """
+    root = Path(__file__).parent
+    times = [path.stat().st_mtime_ns for path in sorted(root.rglob("*.py"))]
+    return hashlib.sha256(f"{source_hash()} {times}".encode()).hexdigest()[:16]
+
+
+CACHE_DIR = writable_root() / cache_name()
 CACHES_KEPT = 3  # of the newest versions
 numba.config.CACHE_DIR = str(CACHE_DIR)  # read whenever a function is decorated
 

@@ -201,7 +201,7 @@ def test_roles_from_the_configuration_and_from_people(stack: ExitStack) -> None:
     stage.hub.assign("127.0.0.4", 0, "left")
     assert stage.rows()["127.0.0.2"]["role"] == "none"
     for request, message in {
-        ("assign", "x", "2.left"): "there are 2",
+        ("assign", "x", "2.left"): "0 to 1 may send",
         ("assign", "x", "9.left"): "none of 0 to 3",
         ("assign", "", "left"): "no device",
         ("dance", "", ""): "nothing that sensors know",

@@ -38,6 +38,33 @@ def load_config(arguments: Namespace, **chosen: Any) -> Config:
     return config_file.load(arguments.config, arguments.overrides, dedicated)
 
 
+def check_connections(config: Config) -> None:
+    """Refuse what can be known to be wrong with sensors and connections before anything is started: `UsageError`."""
+    from echelon_bridges.fusion.roles import parse_roles
+    from echelon_engine.errors import UsageError, UserError
+
+    parse_roles(config.sensors.roles)
+    try:
+        if config.osc.targets:
+            from echelon_bridges.osc.targets import parse
+
+            parse(config.osc.targets)
+        if config.sensors.relay:
+            from echelon_bridges.relay import parse_target
+
+            parse_target(config.sensors.relay)
+        if config.nats.url:
+            from echelon_bridges.nats_link.connection import check
+
+            check(config)
+        if config.osc.port or config.midi.input:
+            from echelon_bridges.controllers.table import path_of, read
+
+            read(path_of(config))
+    except UserError as error:
+        raise UsageError(error.value, error.rule, error.remedy) from None
+
+
 def engine_name(arguments: Namespace) -> str:
     """Return the name of the engine a command talks to, checked."""
     from echelon_engine.config_file import key_named

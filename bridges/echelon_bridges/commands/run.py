@@ -57,6 +57,7 @@ def run(arguments: Namespace) -> int:
         _options.check_input(config.motion.file, "motion file")
     if config.output.record:
         _options.check_output(config.output.record, ".wav")
+    _options.check_connections(config)
     code = supervise(config, arguments.seconds)
     for number in SIGNALS:  # everything is gone already: a late Ctrl-C must not look like a failure
         signal.signal(number, signal.SIG_IGN)

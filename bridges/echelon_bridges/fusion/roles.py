@@ -37,7 +37,10 @@ def parse_roles(text: str) -> dict[str, Place]:
     for entry in filter(None, (part.strip() for part in text.split(","))):
         place, equals, device = (part.strip() for part in entry.partition("="))
         if not equals or not device or len(device) > NAME_CHARACTERS:
-            raise UsageError(entry[:NAME_CHARACTERS], "is no assignment", "write PERFORMER.ROLE=DEVICE, ..")
+            value = f"sensors.roles: {entry[:NAME_CHARACTERS]!r}"
+            raise UsageError(
+                value, "is no assignment", "write PERFORMER.ROLE=DEVICE, .. for example 0.left=192.168.1.7"
+            )
         where = parse_place(place)
         if where[1] != NONE and where in found.values():
             raise UsageError(entry, f"{place} is given twice in sensors.roles", "one device a role")

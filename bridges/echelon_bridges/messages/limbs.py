@@ -36,6 +36,8 @@ def frame(data: bytes, arrival_ns: int) -> NDArray[Any]:
     length = np.sqrt((rotation**2).sum(axis=1)) if np.abs(np.nan_to_num(rotation)).max() < 1e3 else np.zeros(27)
     good = (length >= SHORTEST) & (length <= LONGEST) & (np.abs(position) < 1e3).all(axis=1)
     good &= (message.valid >> np.arange(len(good)) & 1).astype(bool)
+    if not good.any():
+        raise UserError("limb frame", "none of its limbs is valid", "send numbers, and quaternions of unit length")
     made = np.zeros(1, LIMB_FRAME)
     made["rotation"][0] = (0.0, 0.0, 0.0, 1.0)
     turned = rotation[good] / length[good, None]

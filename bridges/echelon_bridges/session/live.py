@@ -13,7 +13,7 @@ from echelon_engine.config import Config
 from echelon_engine.errors import UserError
 from echelon_engine.replay import script
 
-AHEAD = 256  # items: about two seconds of a body at 60 Hz, and a performer who takes over waits no longer
+AHEAD = 60  # control frames: a performer who takes over waits a second at most
 
 
 class Script:
@@ -52,10 +52,11 @@ class Script:
 
     def feed(self) -> NDArray[Any]:
         """Push what the callback will soon take and return it: memory.INPUT (n,)."""
-        waiting = int(self._ring["written"][0]) - int(self._ring["read"][0])
-        first, room = self._fed, max(AHEAD - waiting, 0)
-        for i in range(first, min(first + room, len(self._items))):
-            if not rings.push(self._ring, self._items[i : i + 1]):
+        first = self._fed
+        taken = first - (int(self._ring["written"][0]) - int(self._ring["read"][0]))
+        frames = self._items["frame"]
+        while self._fed < len(self._items) and frames[self._fed] - frames[taken] < AHEAD:
+            if not rings.push(self._ring, self._items[self._fed : self._fed + 1]):
                 break
             self._fed += 1
         return self._items[first : self._fed]
