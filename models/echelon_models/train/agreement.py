@@ -32,6 +32,7 @@ SENSORS = ("body", "left", "right")
 MASKS = ((1, 1, 1), (1, 0, 1), (1, 1, 0), (1, 0, 0), (0, 1, 1))
 SEEN, AGREE = 0.3, 0.1
 BATCH = 256
+NOISE = 1.0  # of each number's spread, on what goes in while training: few poses were measured
 DEFAULTS = Settings(epochs=30)
 Arrays = dict[str, NDArray[np.float32]]
 # A device's 12 numbers in words.
@@ -130,11 +131,17 @@ class Agreement(nn.Module):
             ) from error
 
 
-def loss(model: Agreement, values: Sequence[Tensor], mask: Tensor, absent: Tensor) -> dict[str, Tensor]:
-    """Return the terms of the loss of one batch under mask (B, 3); `loss` is what is minimised."""
+def loss(
+    model: Agreement, values: Sequence[Tensor], mask: Tensor, absent: Tensor, noise: Sequence[Tensor] | None = None
+) -> dict[str, Tensor]:
+    """Return the terms of the loss of one batch under mask (B, 3); `loss` is what is minimised.
+
+    `noise` is added to what the encoders see, not to what is to be told.
+    """
     w = model.net.weights()
     twice = [torch.cat([each, each]) for each in values]
-    both = model(w, twice, torch.cat([mask, torch.ones_like(mask)]), absent)
+    heard = values if noise is None else [each + more for each, more in zip(values, noise, strict=True)]
+    both = model(w, [torch.cat([each, each]) for each in heard], torch.cat([mask, torch.ones_like(mask)]), absent)
     z, every = both.chunk(2)
     wanted = model.normal(twice)
     errors = [(told - want).square().mean(-1) for told, want in zip(model.told(both), wanted, strict=True)]
@@ -173,7 +180,9 @@ def train(
         model.train()
         values = training.batch(rng, batch)
         mask = masks[torch.from_numpy(rng.integers(1, len(MASKS), batch)).to(where)]
-        return loss(model, values, mask, nobody)["loss"]
+        drawn = torch.from_numpy(rng.normal(scale=NOISE, size=(batch, sum(INPUTS))).astype(np.float32)).to(where)
+        noise = torch.split(drawn * model.spread, list(INPUTS), -1)
+        return loss(model, values, mask, nobody, noise)["loss"]
 
     def validate() -> dict[str, float]:
         model.eval()

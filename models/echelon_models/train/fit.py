@@ -32,7 +32,7 @@ class Settings:
     batches: int = 100  # an epoch
     patience: int = 8  # epochs without improvement
     rate: float = 2e-3
-    decay: float = 1e-4
+    decay: float = 0.01
     clip: float = 1.0
     seed: int = 0
 
