@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from echelon_engine import rings, units
+from echelon_engine._jit import int64, kernel
 from echelon_engine.block import new_shared
 from echelon_engine.callback import run_block
 from echelon_engine.memory import COMMAND, CONTROL, DEVICES, EVENT, INPUT, NOTE_OFF, NOTE_ON
+from echelon_engine.native import flush_denormals, restore_denormals
 from echelon_engine.state import Weights, new_engine
 
 RATE = 48000
@@ -24,6 +26,14 @@ class Performance(NamedTuple):
     controls: Any
     inputs: Any
     events: Any
+
+
+@kernel
+def play_live(out: Any, engine: Any, shared: Any, due_ns: int) -> None:
+    """Play a block as a driver does, and leave this thread's treatment of denormals as it was."""
+    before = flush_denormals()
+    run_block(out, engine, shared, due_ns, due_ns + 10_000_000, int64(0))
+    restore_denormals(before)
 
 
 def drained(ring: Any, dtype: Any) -> Any:
@@ -86,7 +96,7 @@ def perform(
             command["time_ns"] = 0 if block % 2 else due_ns + 20_000_000
             rings.push(shared["commands"][0], command)
         out = np.zeros((BLOCK, 2), np.float32)
-        run_block(out, engine, shared, due_ns, due_ns + 10_000_000, 0)
+        play_live(out, engine, shared, due_ns)
         sound.append(out)
         if ours:
             controls.append(drained(shared["records"], CONTROL))

@@ -24,6 +24,7 @@ from echelon_engine.errors import UserError
 if TYPE_CHECKING:
     from echelon_bridges.midi.input import MidiIn
     from echelon_bridges.osc.control import OscControl
+    from echelon_bridges.performers import Performers
     from echelon_bridges.session.log import SessionLog
 
 INBOX = 4096  # payloads of motion that wait for a turn
@@ -40,6 +41,9 @@ class Outlet(Protocol):
 
     def body(self, performer: int, frames: NDArray[Any]) -> None:
         """Take new memory.LIMB_FRAME (n,) of a performer."""
+
+    def performers(self, states: NDArray[Any]) -> None:
+        """Take what every performer does, performers.PERFORMER (n,), 60 times a second."""
 
     def report(self) -> dict[str, Any]:
         """Return counts for `status`."""
@@ -131,6 +135,12 @@ class Outlets:
 
                 session = self._log.path.name if self._log is not None else ""  # one name for a bar everywhere
                 self._outlets.append(NatsOutlet(config, self.desk, self._receive, self._say, session=session))
+        self._performers: Performers | None = None
+        if config.motion.performers > 1 and self._outlets:
+            from echelon_bridges.performers import Performers
+
+            delay_ms = 0.0 if config.motion.low_latency else config.motion.delay_ms
+            self._performers = Performers(config.motion.performers, config.motion.velocity_scale, delay_ms)
         self._wants_bodies = bool(
             config.sensors.relay or (config.nats.url and config.nats.body) or (config.osc.targets and config.osc.body)
         )
@@ -166,6 +176,9 @@ class Outlets:
             self._log.inputs(inputs)
             self._log.offer(controls, events, now_ns)
             self._log.gaps(self._shared["counters"])
+        if self._performers is not None and len(controls) and len(states := self._performers.advance(now_ns)):
+            for outlet in self._outlets:
+                outlet.performers(states)
         for outlet in self._outlets:
             outlet.offer(controls, events, now_ns)
         if len(controls):
@@ -183,6 +196,8 @@ class Outlets:
 
     def body(self, performer: int, frames: NDArray[np.void]) -> None:
         """Hand on the limb frames of a performer, memory.LIMB_FRAME (n,), to whom they may go."""
+        if self._performers is not None and len(frames):
+            self._performers.offer(performer, frames)
         if self._wants_bodies:
             for outlet in self._outlets:
                 outlet.body(performer, frames)

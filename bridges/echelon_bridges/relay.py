@@ -61,6 +61,9 @@ class Relay:
         self._socket = socket.socket(found[0][0], socket.SOCK_DGRAM)
         self._socket.setblocking(False)
 
+    def performers(self, states: NDArray[Any]) -> None:
+        """Take nothing: VMC has no place for it."""
+
     def body(self, performer: int, frames: NDArray[Any]) -> None:
         """Send LIMB_FRAMEs `(n,)`: each as bundles of Unity's bones, the last one with its time, seconds."""
         address = (self._address[0], int(self._address[1]) + performer, *self._address[2:])

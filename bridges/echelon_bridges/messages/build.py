@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_bridges import status as status_document
-from echelon_bridges.messages.fields import Latent, Note, Positions, Values, finite, level_db, state_name
-from echelon_bridges.messages.table import Body, Health, Params, State
+from echelon_bridges.messages.fields import Latent, Note, Performer, Positions, Values, finite, level_db, state_name
+from echelon_bridges.messages.table import Body, Health, Params, Performers, State
 from echelon_engine.memory import (
     ALL_OFF,
     BREAK,
@@ -119,6 +119,26 @@ def state(record: Any, made: Stamp) -> State:
         voices=int(record["voices"]),
         latency_ms=status_document.latency_ms(record),
     )
+
+
+def performers(states: NDArray[Any], made: Stamp) -> Performers:
+    """Return what performers.PERFORMER (n,) say, rounded to 6 decimals."""
+    rows = []
+    for one in states:
+        c, energy, tempo, phase = finite([one["c"], one["energy"], one["tempo_bpm"], one["phase"]]).round(6).tolist()
+        rows.append(
+            Performer(
+                performer=int(one["performer"]),
+                present=bool(one["present"]),
+                commitment=c,
+                energy=energy,
+                tempo_bpm=tempo,
+                phase=phase,
+                x=finite(one["x"]).round(6).tolist(),
+                x_valid=[bool(int(one["x_valid"]) >> i & 1) for i in range(len(one["x"]))],
+            )
+        )
+    return Performers(**made._asdict(), time_ns=int(states["time_ns"][0]), performers=rows)
 
 
 def notes(events: NDArray[Any]) -> list[Note]:

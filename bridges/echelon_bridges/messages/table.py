@@ -10,7 +10,18 @@ from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta, Struct, field
 
-from echelon_bridges.messages.fields import Cells, Dynamics, Latent, Note, Positions, Row3, Row4, Values, about
+from echelon_bridges.messages.fields import (
+    Cells,
+    Dynamics,
+    Latent,
+    Note,
+    Performer,
+    Positions,
+    Row3,
+    Row4,
+    Values,
+    about,
+)
 from echelon_engine.memory import ENGINE_STATES, LIMBS, PERFORMERS
 
 VERSION = 1
@@ -68,6 +79,13 @@ class State(Message, kw_only=True, frozen=True):
     loudness_db: Annotated[float, about("dBFS", "RMS of the last control period; -200 is silence")]
     voices: Annotated[int, about("", "that sound")]
     latency_ms: Annotated[float | None, about("ms", "from the motion's arrival to the converter; null: no motion")]
+
+
+class Performers(Message, kw_only=True, frozen=True):
+    """What every performer does, heard or not."""
+
+    time_ns: Annotated[int, about("ns", "the bodies were so then, CLOCK_MONOTONIC")]
+    performers: Annotated[list[Performer], about("", "by number, from 0")]
 
 
 class Events(Message, kw_only=True, frozen=True):
@@ -190,6 +208,9 @@ SUBJECTS: dict[str, Subject] = {
     for row in (
         Subject("params", Params, "out", "continuous", "nats.rate_hz, 60 a second at most", "the 32 parameters"),
         Subject("state", State, "out", "continuous", "nats.rate_hz, 60 a second at most", "motion and music"),
+        Subject(
+            "performers", Performers, "out", "continuous", "nats.rate_hz; with motion.performers above 1", "all bodies"
+        ),
         Subject("events", Events, "out", "once", "when notes are played", "notes, up to 64 a message"),
         Subject("bar", Bar, "out", "stored", "one a bar", "the bar that has ended"),
         Subject("grid", Grid, "out", "stored", "not sent yet", "what the ensemble plays"),

@@ -91,6 +91,9 @@ class MidiOut:
     def body(self, performer: int, frames: NDArray[Any]) -> None:
         """Take nothing: MIDI has no bodies."""
 
+    def performers(self, states: NDArray[Any]) -> None:
+        """Take nothing: MIDI tells what is heard."""
+
     def _begin(self, key: int, pitch: float, velocity: float) -> None:
         self._end(key)
         if len(self._keys) >= MOST_NOTES:

@@ -53,7 +53,7 @@ class Link:
         self.connected = False
         self.shown = ""  # the server, as it may be printed
         self.trouble = ""
-        self.gaps = {"params": 0, "body": 0}
+        self.gaps = {"params": 0, "performers": 0, "body": 0}
         self.connections = self.events_sent = self.events_late = 0
         self.wake = asyncio.Event()
         self.engine = config.engine.name
@@ -222,6 +222,10 @@ class Link:
                 made = build.stamp(self.engine, numbered.sequence)
                 await self._send(client, "params", build.params(numbered.record, made))
                 await self._send(client, "state", build.state(numbered.record, made))
+            while mailbox.performers.waiting:
+                numbered = self._take("performers", mailbox.performers)
+                made = build.stamp(self.engine, numbered.sequence)
+                await self._send(client, "performers", build.performers(numbered.record, made))
             for performer, frames in mailbox.bodies.copy().items():
                 while frames.waiting:
                     numbered = self._take("body", frames, performer)

@@ -60,6 +60,7 @@ class Mailbox:
         self._bars = BarTracker(engine, session)
         self.controls = Continuous(self._period_ns)
         self.bodies: dict[int, Continuous] = {}
+        self.performers = Continuous(self._period_ns)
         self.events: deque[Any] = deque()
         self.events_lost = 0
         self.outbox: deque[Bar] = deque()
@@ -97,6 +98,10 @@ class Mailbox:
             self.sounding.pop(key, None)
         elif kind == ALL_OFF:
             self.sounding = {}
+
+    def everybody(self, states: NDArray[Any]) -> None:
+        """Take what all performers do, performers.PERFORMER (n,)."""
+        self.performers.offer(states, int(states["time_ns"][0]))
 
     def body(self, performer: int, frames: NDArray[Any]) -> None:
         """Take limb frames, memory.LIMB_FRAME (n,), of one performer."""

@@ -95,6 +95,10 @@ class NatsOutlet:
             self._mailbox.body(performer, frames)
             self._bodies_since_ns = self._bodies_since_ns or time.monotonic_ns()
 
+    def performers(self, states: NDArray[Any]) -> None:
+        """Take what all performers do, performers.PERFORMER (n,); it leaves with the next control record."""
+        self._mailbox.everybody(states)
+
     def report(self) -> dict[str, Any]:
         """Return what `status` shows under outlets.nats."""
         link, mailbox = self._link, self._mailbox

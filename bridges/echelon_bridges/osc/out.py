@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from echelon_bridges.messages.table import VERSION
@@ -38,7 +39,7 @@ class OscOut:
     name = "osc_out"
 
     def __init__(self, config: Config, told: Callable[[str], None]) -> None:
-        root = f"/echelon/{config.engine.name}"
+        self._root = root = f"/echelon/{config.engine.name}"
         self._targets = [Target(host, port, told) for host, port in parse(config.osc.targets)]
         self._present = Present(root)
         self._bodies = [Body(root, performer) for performer in range(config.motion.performers)]
@@ -46,6 +47,7 @@ class OscOut:
         self._period_frames = CONTROL_RATE_HZ / config.osc.rate_hz
         self._period_ns = 1e9 / config.osc.rate_hz
         self._epoch, self._due_frame, self._sent_frame = -1, 0.0, 0
+        self._performers_due_ns = 0.0
         self._body_due_ns = [0.0] * len(self._bodies)
         self._sequence = 0
         self._beat: tuple[int, int] | None = None  # epoch, whole beats
@@ -78,6 +80,22 @@ class OscOut:
             return
         self._body_due_ns[performer] = max(self._body_due_ns[performer] + self._period_ns, now_ns - self._period_ns)
         self._send(self._bodies[performer].bundles(frames[-1], self._next_stamp(now_ns)), now_ns)
+
+    def performers(self, states: NDArray[Any]) -> None:
+        """Send what each performer does, performers.PERFORMER (n,): present, c, energy, tempo_bpm, phase, x."""
+        now_ns = time.monotonic_ns()
+        if now_ns < self._performers_due_ns:
+            return
+        self._performers_due_ns = max(self._performers_due_ns + self._period_ns, now_ns - self._period_ns)
+        elements = []
+        for one in states:
+            address = f"{self._root}/performer/{int(one['performer'])}"
+            numbers = (one["c"], one["energy"], one["tempo_bpm"], one["phase"], *one["x"])
+            if np.isfinite(numbers).all():
+                packed = struct.pack(">i10f", int(one["present"]), *numbers)
+                elements.append(element(address, "iffffffffff")[0] + packed)
+        if elements:
+            self._send(self._packed(elements), now_ns)
 
     def _due(self, controls: NDArray[Any]) -> Any:
         """Return the newest record when its turn has come, else None; frames of a new epoch count from 0 again."""

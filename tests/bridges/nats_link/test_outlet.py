@@ -16,6 +16,7 @@ from nats_rig import NO_CONTROLS, NO_EVENTS, Server, Stage, client, limb_frame, 
 
 from echelon_bridges.messages import encoding, limbs, table
 from echelon_bridges.messages.commands import Reply
+from echelon_bridges.performers import PERFORMER
 from echelon_engine.parameters import PARAMETERS
 
 pytestmark = needs_nats
@@ -27,6 +28,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     made = Server(tmp_path_factory.mktemp("server"))
     yield made
     made.close()
+
+
+def two_performers() -> Any:
+    """What two performers do: the first moves, the second is absent."""
+    states = np.zeros(2, PERFORMER)
+    states["performer"], states["present"], states["energy"] = (0, 1), (1, 0), (0.5, 0.0)
+    states["x_valid"][0], states["time_ns"] = 3, time.monotonic_ns()
+    return states
 
 
 async def listen(connection: Any, subject: str) -> asyncio.Queue[Any]:
@@ -48,11 +57,12 @@ def test_every_subject_is_published(server: Server, kind: encoding.Name) -> None
             waiting = await listen(connection, f"echelon.all_{kind}.>")
             wait_for(stage.connected, "the connection")
             stage.play(bar_frames=12)
-            names = {"params", "state", "events", "bar", "health", "body.1"}
+            names = {"params", "state", "performers", "events", "bar", "health", "body.1"}
             number = 0
             while names - heard.keys():
                 stage.outlet.offer(NO_CONTROLS, note_event(number), time.monotonic_ns())
                 stage.outlet.body(1, limb_frame(number))
+                stage.outlet.performers(two_performers())
                 number += 1
                 message = await asyncio.wait_for(waiting.get(), 30)
                 heard[message.subject.removeprefix(f"echelon.all_{kind}.")] = message.data
@@ -72,6 +82,9 @@ def test_every_subject_is_published(server: Server, kind: encoding.Name) -> None
         row.name for row in PARAMETERS
     ]
     assert limbs.is_frame(heard["body.1"])
+    told = encoding.decode(heard["performers"], table.Performers, "").performers
+    assert [(one.performer, one.present, one.energy) for one in told] == [(0, True, 0.5), (1, False, 0.0)]
+    assert told[0].x_valid == [True, True, False, False, False, False]
 
 
 def test_bodies_stay_home_unless_asked_for(server: Server) -> None:

@@ -14,6 +14,7 @@ from pythonosc.osc_bundle import OscBundle
 from echelon_bridges.motion.skeleton import NAMES
 from echelon_bridges.osc.out import NOTES_BURST, OscOut
 from echelon_bridges.osc.values import STATE, parameter_values
+from echelon_bridges.performers import PERFORMER
 from echelon_engine import config_file
 from echelon_engine.errors import UsageError
 from echelon_engine.memory import ALL_OFF, CONTROL, EVENT, LATENT_STATE_NAMES, LIMB_FRAME, NOTE_OFF, NOTE_ON
@@ -166,6 +167,18 @@ def test_a_flood_of_notes_is_capped_but_every_end_is_sent(listener: Listener) ->
     assert heard.count("/echelon/test/note/off") == 500
     assert out.notes_dropped == 300
     assert max(listener.sizes) <= 1472
+    out.close()
+
+
+def test_every_performer_is_told_of(listener: Listener) -> None:
+    """Each performer's state goes to an address of its own."""
+    states = np.zeros(2, PERFORMER)
+    states["performer"], states["present"], states["energy"], states["x"][1, 4] = (0, 1), (0, 1), (0.0, 0.5), 0.25
+    out = sender(listener)
+    out.performers(states)
+    heard = listener.values()
+    assert heard["/echelon/test/performer/0"][:3] == [0, 0.0, 0.0]
+    assert heard["/echelon/test/performer/1"] == [1, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.25, 0.0]
     out.close()
 
 
