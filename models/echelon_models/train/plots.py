@@ -41,7 +41,7 @@ def loss(path: str | Path, history: Mapping[str, NDArray[np.float64]], best_epoc
     for term, weight in (("smooth", 0.1), ("diverge", 0.05), ("state", 0.03)):
         values = weight * history[f"test_{term}"][:, index]
         bottom.plot(epochs, values, marker=".", label=f"{weight:g} {term}")
-    bottom.set(title="The other terms, held out", xlabel="epoch of 100 batches", ylabel="share of the loss")
+    bottom.set(title="The other terms, held out", xlabel="epoch", ylabel="share of the loss")
     for axis in (top, bottom):
         axis.legend(frameon=False)
     figure.savefig(path)
@@ -76,7 +76,7 @@ def states(path: str | Path, model: Gated, recording: Recording) -> None:
     cloud.plot(ends, ends, color=_SOFT, linestyle="--", label="h_fast = h_slow")
     cloud.set(title="h_fast against h_slow, all dimensions", xlabel="h_slow", ylabel="h_fast")
     for axis in (top, middle, bottom, cloud):
-        axis.legend(frameon=False, ncols=3, fontsize=8, loc="upper right")
+        axis.legend(frameon=False, ncols=3, fontsize=8, loc="best")
     figure.savefig(path)
 
 
