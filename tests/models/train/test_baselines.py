@@ -74,7 +74,7 @@ def test_the_one_pole_is_a_one_pole() -> None:
 @pytest.mark.parametrize("kind", [Gru, Mlp])
 def test_they_learn_in_the_same_loop(kind: type[Stacked]) -> None:
     """Thirty batches bring the error below the resting output's; no term of states is counted."""
-    pools = [Pool(DATA, [members] * 2, length=100) for members in ([0, 1, 2], [3])]
+    pools = [Pool(DATA, [members] * 2, length=50) for members in ([0, 1, 2], [3])]
     result = train(kind((1, 2)), *pools, Settings(epochs=2, batches=15, batch=8))
     rest = np.concatenate([each.p for each in DATA[:3]]).var(0).mean()
     assert (result.history["train_mse"][-1] < 0.7 * rest).all()
