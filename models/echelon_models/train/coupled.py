@@ -4,9 +4,9 @@ Weights are functions of free parameters: whatever an optimiser does, |W_rec| an
 spectral radius of M = [[|W_rec|, 0.3 |W_lift|], [0.5 |W_slow W_out|, |U_slow|]] stays at or under RADIUS. Norms are
 exact singular values at every step, in float64 when weights are exported. Source: spec/equilibrium.md, "DELL coupled".
 
-Trained is the iterated map (4 and 6 iterations, warm started), not the equilibrium. Near the edge of the constraint
-four iterations leave a trace of the last frames in h, from which velocity can be read; the equilibrium knows the frame
-alone, and its gradient differs from that of the map that plays.
+Trained is the map that plays (4 and 6 iterations, warm started): its gradient is exact for what is heard, and a step
+costs less than half. Trained through the equilibrium instead, held-out losses came out equal to three digits: of a
+trained net at |W_rec| = 0.97, z differs by 0.1 % and the gradient by 0.3 % between both.
 """
 
 from __future__ import annotations
