@@ -10,6 +10,7 @@ import pytest
 from paths import GOLDEN, needs_shared
 
 torch = pytest.importorskip("torch", reason="torch is in the extra `train`")
+torch.set_num_threads(1)  # these nets are small: threads would wait for each other
 
 from echelon_engine.kernels.neutral import NEUTRAL_POSITION, NEUTRAL_ROTATION, PARENT  # noqa: E402
 from echelon_models.certificates import figures  # noqa: E402
