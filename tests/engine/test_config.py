@@ -43,6 +43,7 @@ def test_printed_configuration_reads_back(tmp_path_factory: pytest.TempPathFacto
     values = {name: data.draw(_values(key), name) for name, key in KEYS.items()}
     values["audio.left"], values["audio.right"], values["motion.focus"] = 1, 2, 0
     values["ports.mocopi"], values["ports.vmc"] = values["ports.mocopi"] // 2, 40_000 + values["ports.vmc"] // 3
+    values["ports.phones"] = 62_000 + values["ports.phones"] // 20
     config = make(values)
     path = tmp_path_factory.mktemp("config") / "config.toml"
     path.write_text(to_toml(config), "utf-8")

@@ -13,7 +13,7 @@ from echelon_engine.errors import UserError
 def empty_cache(tmp_path, monkeypatch):
     """An empty cache folder, here and in the processes that compile."""
     monkeypatch.setenv("ECHELON_CACHE_DIR", str(tmp_path))
-    cache = tmp_path / _jit.source_hash()
+    cache = tmp_path / _jit.cache_name()
     monkeypatch.setattr(units, "CACHE_DIR", cache)
     monkeypatch.setattr(_jit, "CACHE_DIR", cache)
     return cache
