@@ -20,7 +20,7 @@ from echelon_models.train.gated import INPUTS, OUTPUTS, Run, Stacked
 GRU_WIDTH, MLP_WIDTH = 230, 395
 _GIVEN = INPUTS + 1
 HISTORY = 60  # frames the ridge looks at
-RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
+RIDGES = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 
 
 class Gru(Stacked):
@@ -148,27 +148,59 @@ def _features(x: NDArray[np.float32], c: NDArray[np.float32], history: int) -> N
     return np.concatenate([rows, np.ones((len(x), 1))], 1)
 
 
-def linear(training: Sequence[Recording]) -> LinearMap:
-    """Return the least-squares map from the present frame."""
-    return _solve(training, 1, (1e-9,))[0]
+class Sums(NamedTuple):
+    """A recording's share of the normal equations: features' products, their products with all lanes, and frames."""
+
+    gram: NDArray[np.float64]
+    moments: NDArray[np.float64]
+    frames: int
 
 
-def ridge(training: Sequence[Recording], testing: Sequence[Recording], ridges: Sequence[float] = RIDGES) -> LinearMap:
+Known = dict[tuple[str, int, int], Sums]  # by recording's name, history and the lane whose frames count
+
+
+def linear(training: Sequence[Recording], known: Known | None = None) -> LinearMap:
+    """Return the least-squares map from the present frame; `known` keeps what other folds of the same data need too."""
+    return _solve(training, 1, (1e-9,), known)[0]
+
+
+def ridge(
+    training: Sequence[Recording],
+    testing: Sequence[Recording],
+    ridges: Sequence[float] = RIDGES,
+    known: Known | None = None,
+) -> LinearMap:
     """Return the map from the last 60 frames with the penalty that does best on `testing`, what stops the nets too."""
-    maps = _solve(training, HISTORY, ridges)
-    return min(maps, key=lambda each: error(each, testing))
+    maps = _solve(training, HISTORY, ridges, known)
+    return maps[int(np.argmin(errors(maps, testing)))]
+
+
+def errors(maps: Sequence[LinearMap], recordings: Sequence[Recording]) -> NDArray[np.float64]:
+    """Return the mean square error of each map over all targets that count; the maps look equally far back."""
+    totals, count = np.zeros(len(maps)), 0.0
+    for each in recordings:
+        features = _features(each.x, each.c, maps[0].history)
+        for k, fitted in enumerate(maps):
+            made = np.clip(features @ fitted.weights, 0.0, 1.0)
+            totals[k] += float(((made - each.p) ** 2 * each.p_mask).sum())
+        count += float(each.p_mask.sum())
+    return totals / max(count, 1.0)
 
 
 def error(fitted: LinearMap, recordings: Sequence[Recording]) -> float:
     """Return the mean square error over all targets that count."""
-    total = count = 0.0
-    for each in recordings:
-        total += float(((fitted.play(each.x, each.c) - each.p) ** 2 * each.p_mask).sum())
-        count += float(each.p_mask.sum())
-    return total / max(count, 1.0)
+    return float(errors([fitted], recordings)[0])
 
 
-def _solve(training: Sequence[Recording], history: int, ridges: Sequence[float]) -> list[LinearMap]:
+def _sums(each: Recording, history: int, lane: int) -> Sums:
+    rows = np.flatnonzero(each.p_mask[:, lane])
+    features = _features(each.x, each.c, history)[rows]
+    return Sums(features.T @ features, features.T @ each.p[rows], len(rows))
+
+
+def _solve(
+    training: Sequence[Recording], history: int, ridges: Sequence[float], known: Known | None = None
+) -> list[LinearMap]:
     # Lanes that count on the same frames share their normal equations.
     width = _GIVEN * history + 1
     lanes = np.unique(np.concatenate([each.p_mask for each in training]), axis=1, return_inverse=True)[1].ravel()
@@ -177,11 +209,13 @@ def _solve(training: Sequence[Recording], history: int, ridges: Sequence[float])
         chosen = np.flatnonzero(lanes == group)
         gram, moments, frames = np.zeros((width, width)), np.zeros((width, len(chosen))), 0
         for each in training:
-            rows = np.flatnonzero(each.p_mask[:, chosen[0]])
-            features = _features(each.x, each.c, history)[rows]
-            gram += features.T @ features
-            moments += features.T @ each.p[np.ix_(rows, chosen)]
-            frames += len(rows)
+            key = (each.name, history, int(chosen[0]))
+            share = known[key] if known is not None and key in known else _sums(each, history, key[2])
+            if known is not None:
+                known[key] = share
+            gram += share.gram
+            moments += share.moments[:, chosen]
+            frames += share.frames
         # The constant is not pulled to 0.
         penalty = np.append(np.full(width - 1, np.trace(gram[:-1, :-1]) / (width - 1)), 0.0)
         for k, strength in enumerate(ridges):

@@ -86,12 +86,14 @@ def mean(values: Floats, groups: Sequence[str]) -> Interval:
     return bootstrap(groups, lambda rows: float(np.nanmean(values[rows])))
 
 
-def linear_positions(recordings: Sequence[Recording], say: Callable[[str], None]) -> dict[str, dict[str, Floats]]:
+def linear_positions(
+    recordings: Sequence[Recording], say: Callable[[str], None], known: baselines.Known
+) -> dict[str, dict[str, Floats]]:
     """Return what linear map and ridge, fitted to each fold's training part, make of its held-out recordings."""
     found: dict[str, dict[str, Floats]] = {"linear": {}, "ridge": {}}
     for plan in sweep.folds(recordings, "gated", (1,)):
         training, testing = ([recordings[i] for i in rows] for rows in (plan.training, plan.testing))
-        fitted = {"linear": baselines.linear(training), "ridge": baselines.ridge(training, testing)}
+        fitted = {"linear": baselines.linear(training, known), "ridge": baselines.ridge(training, testing, known=known)}
         say(f"{plan.held_out}: penalty of the ridge {fitted['ridge'].ridge:g}")
         for each in real(recordings):
             if each.source == plan.held_out:
@@ -159,6 +161,7 @@ def sensitivity(told: Mapping[str, Any], tensors: Mapping[str, Floats], recordin
 def evaluate(results: Path, recordings: Sequence[Recording], say: Callable[[str], None]) -> dict[str, Any]:
     """Return every figure, JSON-ready; `say` gets lines of progress."""
     found: dict[str, Any] = {}
+    known: baselines.Known = {}
     everyone = real(recordings)
     torch.set_num_threads(1)
     initial = Gated((0,))
@@ -171,7 +174,7 @@ def evaluate(results: Path, recordings: Sequence[Recording], say: Callable[[str]
     if "gated" in positions:
         everyone = [each for each in everyone if each.name in positions["gated"]]
         groups = [each.source for each in everyone]
-        positions |= linear_positions(recordings, say)
+        positions |= linear_positions(recordings, say, known)
         positions["initial"] = {each.name: played(initial, each) for each in everyone}
         rows = {name: row(each, everyone) for name, each in positions.items()}
         found["recordings"] = [each.name for each in everyone]
@@ -195,7 +198,10 @@ def evaluate(results: Path, recordings: Sequence[Recording], say: Callable[[str]
             stack.load({name: np.asarray(values[k]) for name, values in tensors.items()}, k)
         parts = sweep.split(recordings, sweep.validation_sources(recordings))
         training, testing = ([recordings[i] for i in part] for part in parts)
-        linears = {"linear": baselines.linear(training), "ridge": baselines.ridge(training, testing)}
+        linears = {
+            "linear": baselines.linear(training, known),
+            "ridge": baselines.ridge(training, testing, known=known),
+        }
         found["responses"] = responses.table(stack, initial, linears)
         found["shipped"] = {key: told[key] for key in ("best_epoch", "best_loss", "seconds", "device", "worst")}
     return found
