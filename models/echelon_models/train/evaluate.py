@@ -133,7 +133,10 @@ def verdicts(rows: Mapping[str, Row], groups: Sequence[str]) -> list[tuple[str, 
         if name != "gated"
         and all(each.of(key).mean() < own.of(key).mean() for key in ("mse", "jerk"))
     ]  # fmt: skip
-    found.append(("no baseline better in MSE and jerk", ", ".join(better) or "none is", not better))
+    nearer = [name for name, each in rows.items() if each.of("mse").mean() < own.of("mse").mean()]
+    jerks = [f"jerk of {name} {bootstrap(groups, ratio(rows[name].of('jerk'), own.of('jerk')))}" for name in nearer]
+    text = ", ".join(better) or "none is"
+    found.append(("no baseline better in MSE and jerk", "; ".join([text, *jerks]), not better))
     return found
 
 
