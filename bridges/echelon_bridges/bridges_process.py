@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import selectors
 import sys
 import time
@@ -33,6 +34,7 @@ TICK_S, TICK_NS = 0.01, 10_000_000
 BUSY_TICK_S = 0.004  # where somebody waits for what the callback writes
 GATHER_NS = 2_000_000  # datagrams within it are taken together; when each arrived, the system has noted
 MESSAGES_A_TURN = 256
+GARBAGE = 20_000  # new objects before a collection
 REPORT_NS = 500_000_000
 SILENT_NS = 3_000_000_000
 
@@ -338,6 +340,9 @@ def play(name: str, config: Config, ended: Event) -> None:
         addresses = local_addresses() if config.ports.bind == "0.0.0.0" else [config.ports.bind]
         ports = {sensor.name: sensor.port.address[1] for sensor in bridges.sensors}
         say("ready", addresses=addresses, **ports)
+        gc.collect()
+        gc.freeze()  # what was loaded stays: no collection walks through a million objects of Numba's
+        gc.set_threshold(GARBAGE, 20, 50)
         bridges.run(ended)
 
 

@@ -43,7 +43,7 @@ class Outlet(Protocol):
         """Take new memory.LIMB_FRAME (n,) of a performer."""
 
     def performers(self, states: NDArray[Any]) -> None:
-        """Take what every performer does, performers.PERFORMER (n,), 60 times a second."""
+        """Take what every performer does, performers.PERFORMER (n,), 15 times a second."""
 
     def report(self) -> dict[str, Any]:
         """Return counts for `status`."""

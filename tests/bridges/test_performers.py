@@ -26,14 +26,15 @@ def test_performers_are_derived_as_in_the_callback() -> None:
             for number, dance in enumerate(dances):
                 performers.offer(number, dance[fed : fed + 1])
             fed += 1
-        states = performers.advance(now_ns)
-        for number in range(len(states)):
+        if len(now := performers.advance(now_ns)):
+            states = now
+        for number in range(len(now)):
             record = alone[number][frame]
             np.testing.assert_allclose(states["energy"][number], record["energy"], atol=2e-3)
             np.testing.assert_allclose(states["x"][number], record["x"], atol=5e-3)
             np.testing.assert_allclose(states["c"][number], record["c"], atol=2e-2)
             compared += 1
-    assert compared > 600
+    assert compared > 150
     assert states["present"].all()
     assert abs(states["energy"][0] - states["energy"][1]) > 1e-3
 
@@ -41,7 +42,10 @@ def test_performers_are_derived_as_in_the_callback() -> None:
 def test_silent_performers_are_absent_and_lateness_is_left_out() -> None:
     """Without frames nobody is present; after a pause of a minute only the present is computed."""
     performers = Performers(3, 2.0, 40.0)
-    assert not performers.advance(10 * PERIOD_NS)["present"].any()
+    states = performers.advance(10 * PERIOD_NS)
+    assert len(states) == 3
+    assert not states["present"].any()
     assert len(performers.advance(10 * PERIOD_NS + 1)) == 0
-    states = performers.advance(60_000_000_000)
-    assert states["time_ns"][0] == 60_000_000_000 - 40_000_000
+    told = [performers.advance(60_000_000_000 + i * PERIOD_NS) for i in range(8)]
+    assert [len(each) for each in told] == [0, 0, 0, 3, 0, 0, 0, 3]
+    assert told[3]["time_ns"][0] == 60_000_000_000 + 3 * PERIOD_NS - 40_000_000
