@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from engines import COMPILE_S, Engine, left_behind, wait_for
+from jack_rig import private_server
 
 from echelon_bridges.devices import portaudio_problem
 
@@ -26,19 +26,8 @@ pytestmark = [
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     """A private JACK server with the dummy driver, 48 kHz and 256 frames."""
-    name = f"echelon-test-{os.getpid()}"
-    monkeypatch.setenv("JACK_DEFAULT_SERVER", name)
-    monkeypatch.setenv("JACK_NO_START_SERVER", "1")
-    monkeypatch.setenv("JACK_NO_AUDIO_RESERVATION", "1")
-    with (tmp_path / "jackd.log").open("wb") as log:
-        command = ["jackd", "-n", name, "-d", "dummy", "-r", "48000", "-p", "256"]
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        subprocess.run(["jack_wait", "-s", name, "-w", "-t", "10"], check=True, capture_output=True)
-        yield name
-    finally:
-        process.terminate()
-        process.wait(10)
+    with private_server(f"echelon-test-{os.getpid()}", tmp_path, monkeypatch) as jack:
+        yield jack.name
 
 
 def keeps_time(engine: Engine) -> bool:

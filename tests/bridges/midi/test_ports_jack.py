@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from engines import wait_for
+from jack_rig import Jack, private_server
 
 from echelon_bridges.midi import messages, ports
 from echelon_bridges.midi.input import MidiIn
@@ -31,52 +33,15 @@ NONE = np.zeros(0, EVENT)
 PEERS: list[Any] = []  # rtmidi's clients of this process
 
 
-def wait_for(what: Callable[[], Any], about: str, seconds: float = 20.0) -> Any:
-    """Return what `what` gives as soon as it is true."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := what():
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"no {about} within {seconds} s")
-
-
-class Jack:
-    """A private JACK server with the dummy driver."""
-
-    def __init__(self, name: str, folder: Path) -> None:
-        self._name, self._log = name, folder / "jackd.log"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it and wait until it is there."""
-        with self._log.open("ab") as log:
-            command = ["jackd", "-n", self._name, "-d", "dummy", "-r", "48000", "-p", "256"]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        subprocess.run(["jack_wait", "-s", self._name, "-w", "-t", "10"], check=True, capture_output=True)
-
-    def stop(self, number: int = signal.SIGTERM) -> None:
-        """End it."""
-        if self.process is not None:
-            self.process.send_signal(number)
-            self.process.wait(10)
-            self.process = None
-
-
 @pytest.fixture
 def jack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Jack]:
     """A running private server."""
-    name = f"echelon-midi-{os.getpid()}"
-    monkeypatch.setenv("JACK_DEFAULT_SERVER", name)
-    monkeypatch.setenv("JACK_NO_START_SERVER", "1")
-    monkeypatch.setenv("JACK_NO_AUDIO_RESERVATION", "1")
-    server = Jack(name, tmp_path)
-    server.start()
-    yield server
-    server.stop()
-    for client in PEERS:  # RtMidi may crash where a port is closed while JACK runs: only now
-        client.delete()
-    PEERS.clear()
+    with private_server(f"echelon-midi-{os.getpid()}", tmp_path, monkeypatch) as server:
+        yield server
+        server.stop()
+        for client in PEERS:  # RtMidi may crash where a port is closed while JACK runs: only now
+            client.delete()
+        PEERS.clear()
 
 
 class Ear:
