@@ -34,8 +34,9 @@ class Jack:
 
     def sweep(self) -> None:
         """Remove what JACK's library leaves of clients that were killed with their server, or outlived it."""
-        for left in [*Path("/dev/shm").glob(f"jack_sem.*_{self.name}_*"), *Path("/dev/shm").glob(f"jack_{self.name}_*")]:
-            left.unlink(missing_ok=True)
+        for pattern in (f"jack_sem.*_{self.name}_*", f"jack_{self.name}_*"):
+            for left in Path("/dev/shm").glob(pattern):
+                left.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
