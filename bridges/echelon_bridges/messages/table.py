@@ -212,7 +212,12 @@ SUBJECTS: dict[str, Subject] = {
         Subject("params", Params, "out", "continuous", "nats.rate_hz, 60 a second at most", "the 32 parameters"),
         Subject("state", State, "out", "continuous", "nats.rate_hz, 60 a second at most", "motion and music"),
         Subject(
-            "performers", Performers, "out", "continuous", "15 a second; with motion.performers above 1", "all bodies"
+            "performers",
+            Performers,
+            "out",
+            "continuous",
+            "15 a second, nats.rate_hz at most; with motion.performers above 1",
+            "all bodies",
         ),
         Subject("events", Events, "out", "once", "when notes are played", "notes, up to 64 a message"),
         Subject("bar", Bar, "out", "stored", "one a bar", "the bar that has ended"),
