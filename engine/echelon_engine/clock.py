@@ -28,6 +28,8 @@ CLOCK = np.dtype(
         ("beat", np.float64),  # beats since the start, at the last control frame
         ("tempo_bpm", np.float64),
         ("bar", np.int64),
+        ("anchor_sample", np.int64),  # when the tempo became what it is ..
+        ("anchor_beat", np.float64),  # .. and the beat at which that was
     ],
     align=True,
 )
@@ -46,24 +48,41 @@ def time_ns(clock: Any) -> int:
 
 
 @inlined
-def segment_frames(clock: Any, wanted: int, next_note: int) -> int:
+def segment_frames(clock: Any, wanted: int, next_note: int, next_step: int) -> int:
     """Return how many samples may be rendered before the next cut, 1..64."""
     sample = clock.sample
     n = min(wanted, SEGMENT_FRAMES - sample % SEGMENT_FRAMES)
     n = min(n, clock.next_control - sample)
     if next_note > sample:
         n = min(n, next_note - sample)
+    if next_step > sample:
+        n = min(n, next_step - sample)
     return int(n)
 
 
 @inlined
 def begin_control_frame(clock: Any, tempo_bpm: float) -> int:
-    """Advance to the next control frame; return the samples it lasts. Beat and bar move at the tempo asked for."""
+    """Advance to the next control frame; return the samples it lasts. From here on the tempo is the one asked for.
+
+    The beat is counted in samples from where the tempo changed, so that a fixed tempo never drifts:
+
+        beat = anchor_beat + (sample - anchor_sample) tempo / (60 rate)
+    """
     samples = control_sample(clock.frame + 1, clock.rate_hz) - clock.next_control
     if clock.frame > 0:
-        clock.beat += clock.tempo_bpm / 60.0 / CONTROL_RATE_HZ
-    clock.tempo_bpm = tempo_bpm
+        clock.beat = clock.anchor_beat + (clock.sample - clock.anchor_sample) * clock.tempo_bpm / (60 * clock.rate_hz)
+    if tempo_bpm != clock.tempo_bpm:
+        clock.anchor_sample = clock.sample
+        clock.anchor_beat = clock.beat
+        clock.tempo_bpm = tempo_bpm
     clock.bar = np.int64(clock.beat / BEATS_PER_BAR)
     clock.frame += 1
     clock.next_control += samples
     return int(samples)
+
+
+@inlined
+def beat_sample(clock: Any, beat: float) -> int:
+    """Return the sample nearest to a beat at the present tempo."""
+    ahead = (beat - clock.anchor_beat) * (60 * clock.rate_hz) / clock.tempo_bpm
+    return int(clock.anchor_sample + np.int64(np.floor(ahead + 0.5)))

@@ -30,21 +30,25 @@ from echelon_engine.memory import (
     CONTROL_RATE_HZ,
     FROZEN,
     HELD,
+    MODES,
     MUTED,
     PERFORMERS,
     PRESENT,
     TOOK_DEVICES,
+    TOOK_GRID,
     TOOK_MOTION,
     TOOK_SETTINGS,
 )
 from echelon_engine.rings import discard, pop, push, take, write_snapshot
 from echelon_engine.schedule import clear, sound, tell, took
 from echelon_engine.script import LIVE, follow_motion, follow_settings
+from echelon_engine.sequence import chord_now, silence, step_now
 
 DT = 1.0 / CONTROL_RATE_HZ
 BEAT_SHORTEST, BEAT_LONGEST = 20, 60  # control frames between two boundaries of DELL coupled that follow the beat
 DEVICE_LOST_NS = int(hands.DEVICE_LOST_S * 1e9)
 GLIDE_FRAMES = 15  # 250 ms
+MODE_COUNT = len(MODES)
 EXTERNAL_FADE_S = 3.0  # of notes that others than the body play, after `idle_seconds` without one
 
 
@@ -81,6 +85,9 @@ def hear(engine: Any, shared: Any, now_ns: int) -> None:
     if live and take(engine.devices, shared.devices) and log:
         engine.input[0].devices = engine.devices[0]
         took(engine, shared, int64(TOOK_DEVICES))
+    if live and take(engine.sequence.waiting, shared.grids) and log:
+        engine.input[0].grid = engine.sequence.waiting[0]
+        took(engine, shared, int64(TOOK_GRID))
     if not live:
         follow_motion(engine, shared)
     motion.advance(body, target_ns, settings.freeze != 0, DT)
@@ -191,14 +198,21 @@ def play(engine: Any, shared: Any, samples: int) -> None:
         instrument.all_off(engine.instrument)
         notes.silence(engine.notes)
         clear(engine)
+        silence(engine)
         tell(engine, shared, int64(ALL_OFF), int64(0), 0.0, 0.0, 0.0, int64(1))
     instrument.control(engine.instrument, engine.values[:], samples)
     players = engine.notes
+    grid = engine.sequence.grid[0]
+    chord = chord_now(engine) if settings.harmony else int64(0)
+    root, scale = int64(settings.root_note), int64(settings.scale)
+    if chord != 0 and grid.scale != 0:  # in the band's key, near where people put the root
+        root += (int64(grid.root) - root + 6) % 12 - 6
+        scale = int64(grid.scale)
     notes.step(
         players,
         engine.motion,
-        int64(settings.root_note),
-        int64(settings.scale),
+        root,
+        scale,
         np.float64(settings.velocity_scale[engine.performer]),
         settings.notes_from_motion != 0,
         DT,
@@ -210,7 +224,7 @@ def play(engine: Any, shared: Any, samples: int) -> None:
             shared,
             int64(event.kind),
             int64(event.key),
-            np.float64(event.pitch),
+            notes.in_chord(np.float64(event.pitch), chord),
             np.float64(event.velocity),
             np.float64(event.pan),
             int64(0),
@@ -222,6 +236,7 @@ def play(engine: Any, shared: Any, samples: int) -> None:
     if engine.held_keys == 0:
         engine.external -= min(engine.external, DT / (np.float64(settings.idle_seconds) + EXTERNAL_FADE_S))
     level = max(np.float64(engine.machine.level), external)
+    level = max(level, engine.sequence.level)
     if settings.test_tone != 0:
         level = 1.0
     engine.output.dynamics = max(notes.loudness(players), external)
@@ -272,6 +287,16 @@ def report(engine: Any, shared: Any, now_ns: int) -> None:
     record.loudness_db = output.take_loudness_db(engine.output)
     record.voices = instrument.active(engine.instrument)
     record.onsets = engine.onsets
+    band = engine.sequence
+    record.grid = band.grid[0].number
+    record.step = step_now(engine)
+    record.section = band.grid[0].section
+    record.style = band.grid[0].style if band.grid[0].number else -1
+    record.mode = min(max(settings.mode, 0), MODE_COUNT - 1)
+    for i in range(record.band.shape[0]):
+        record.band[i] = band.parameter[i]
+    for i in range(record.track.shape[0]):
+        record.track[i] = engine.ensemble.activity[i]
     for i in range(6):
         record.x[i] = body.x[i]
     record.x_valid = body.x_valid

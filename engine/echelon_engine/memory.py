@@ -4,6 +4,7 @@ The supervisor owns the block; audio, bridges and whoever looks on map the same 
 
     frames[performer]   bridges -> audio    SPSC ring of stamped limb frames
     devices             bridges -> audio    triple buffer, latest device latents
+    grids               bridges -> audio    triple buffer, the grid that the band plays next
     settings            supervisor -> audio triple buffer, latest live settings
     commands[producer]  one producer -> audio, SPSC rings of notes: 0 bridges, 1 the offline renderer
     records             audio -> bridges    SPSC ring of control records, 60 a second
@@ -29,7 +30,7 @@ PRODUCERS = 2
 CONTROL_RATE_HZ = 60
 
 MAGIC = 0x4E4F4C4548434501  # "\x01ECHELON", little-endian
-SCHEMA = 3
+SCHEMA = 4
 
 # A body at one instant. `rotation` local to the parent, x y z w, the root's with its heading removed;
 # `position` relative to the root, heading removed, metres; `heading` radians about +Y; `origin` the root in the world.
@@ -62,6 +63,31 @@ DEVICES = np.dtype(
     align=True,
 )
 
+# Twelve tracks by 32 sixteenths, two bars of 4/4: what the band plays, and in which harmony.
+TRACK_NAMES = ("kick", "snare", "hh", "clap", "bass", "pad", "lead", "stab", "arp", "fx", "vox", "amb")
+TRACKS = len(TRACK_NAMES)
+STEPS, STEPS_PER_BAR = 32, 16
+GRID = np.dtype(
+    [
+        ("number", np.int64),  # rises by one a grid, from 1
+        ("bar", np.int64),  # of the musical clock, for which it was made
+        ("section", np.int32),  # index into SECTIONS
+        ("style", np.int32),  # index into the styles known at the start
+        ("root", np.int32),  # pitch class of the scale's first degree, 0 = C
+        ("scale", np.uint32),  # bit i: i semitones above the root are in the scale; 0: it says nothing
+        ("chord", np.uint32, (4,)),  # of each half bar: bit i: pitch class i, 0 = C; 0: none
+        ("swing", np.float32),  # where the second of two sixteenths falls, 0.5 straight .. 0.75
+        ("tempo_bpm", np.float32),  # the style's own tempo ..
+        ("tempo_low", np.float32),  # .. and the range in which it may follow a performer
+        ("tempo_high", np.float32),
+        ("level_db", np.float32, (TRACKS,)),  # the style's levels
+        ("cell", np.uint8, (TRACKS, STEPS)),  # tokens 0..80
+    ],
+    align=True,
+)
+SECTIONS = ("intro", "groove", "build", "climax", "breakdown", "outro")
+BAND_PARAMETERS = 15  # of band.py
+
 # What people set while it plays. The one place that says their defaults is config.py.
 SETTINGS = np.dtype(
     [
@@ -79,11 +105,23 @@ SETTINGS = np.dtype(
         ("fade", np.uint32),  # 1: fade out and stay silent (shutting down)
         ("motion_delay_ms", np.float32),
         ("velocity_scale", np.float32, (PERFORMERS,)),  # m/s that count as a strong gesture of each performer
+        ("energy_scale", np.float32, (PERFORMERS,)),  # the band hears the energy of each performer so many times
         ("idle_seconds", np.float32),
         ("tempo_bpm", np.float32),
+        ("tempo_source", np.int32),  # kernels/tempo.py: fixed, style, performer, midi
         ("boundary_at_beats", np.uint8),  # DELL coupled's slow solver runs at beats instead of every 24 frames
         ("root_note", np.int32),  # MIDI note of the scale's first degree
         ("scale", np.uint32),  # bit i: semitone i is in the scale
+        ("harmony", np.uint8),  # the performer's notes keep to the band's key and chords
+        ("band", np.uint8),  # the band plays
+        ("band_db", np.float32),
+        ("mode", np.int32),  # of the conductor: index into MODES
+        ("style", np.int32),  # index into the styles known at the start
+        ("swing", np.float32),  # 0: the style's own
+        ("track_db", np.float32, (TRACKS,)),
+        ("track_pan", np.float32, (TRACKS,)),  # -1 left .. 1 right, beside the voice's own place
+        ("track_mute", np.uint8, (TRACKS,)),
+        ("track_solo", np.uint8, (TRACKS,)),
         ("route", np.int32, (2,)),  # output channel of left and right
         ("override_on", np.uint8, (32,)),
         ("override", np.float32, (32,)),  # positions 0..1
@@ -91,12 +129,15 @@ SETTINGS = np.dtype(
     align=True,
 )
 
+MODES = ("rules", "continuous", "diffusion", "coupled")
+
 # One thing to do at once. `time_ns` 0 means now.
 COMMAND = np.dtype(
     [("time_ns", np.int64), ("kind", np.int32), ("key", np.int32), ("value", np.float32, (4,))], align=True
 )
 NOTE_ON, NOTE_OFF = 1, 2
 ALL_OFF = 3  # an event only: panic ended everything
+TEMPO = 4  # a command only: an external clock, value[0] beats a minute, value[1] its phase 0..1 at that time
 
 # A note that began or ended, or all of them at once. `source` 0: the performer's body, 1: somebody else's command.
 EVENT = np.dtype(
@@ -127,10 +168,11 @@ INPUT = np.dtype(
         ("settings", SETTINGS),
         ("devices", DEVICES),
         ("command", COMMAND),  # its `time_ns` is the sample at which it is done
+        ("grid", GRID),
     ],
     align=True,
 )
-TOOK_MOTION, TOOK_SETTINGS, TOOK_DEVICES, TOOK_COMMAND, TOOK_CLOCK = 1, 2, 3, 4, 5
+TOOK_MOTION, TOOK_SETTINGS, TOOK_DEVICES, TOOK_COMMAND, TOOK_CLOCK, TOOK_GRID = 1, 2, 3, 4, 5, 6
 
 LATENT_STATE_NAMES = (
     "position_x", "position_y", "velocity_x", "velocity_y", "acceleration_x", "acceleration_y",
@@ -176,6 +218,13 @@ CONTROL = np.dtype(
         ("position", np.float32, (32,)),  # parameters after overrides and slew, 0..1
         ("z", np.float32, (32,)),  # DELL coupled
         ("latent", np.float32, (len(LATENT_STATE_NAMES),)),
+        ("grid", np.int64),  # number of the one that plays, 0 without one
+        ("step", np.int32),  # of it, 0..31
+        ("section", np.int32),  # index into SECTIONS
+        ("style", np.int32),  # index into the styles known at the start, -1 without a grid
+        ("mode", np.int32),  # index into MODES
+        ("band", np.float32, (BAND_PARAMETERS,)),  # positions 0..1, of band.py
+        ("track", np.float32, (TRACKS,)),  # how loud each is: RMS of the last control period
     ],
     align=True,
 )
@@ -266,6 +315,7 @@ SHARED = np.dtype(
         ("header", HEADER),
         ("frames", ring(LIMB_FRAME, 1024), (PERFORMERS,)),
         ("devices", triple(DEVICES)),
+        ("grids", triple(GRID)),
         ("settings", triple(SETTINGS)),
         ("commands", ring(COMMAND, 256), (PRODUCERS,)),
         ("records", ring(CONTROL, 512)),

@@ -20,6 +20,7 @@ from echelon_engine.script import LIVE, PLAYING, WAITING, commands_due, cue, nex
 from echelon_engine.units import external
 
 hear, think, play, report = external("hear"), external("think"), external("play"), external("report")
+conduct, steps, band = external("conduct"), external("steps"), external("band")
 start, voices, finish = external("start"), external("voices"), external("finish")
 
 
@@ -50,10 +51,11 @@ def process(out: Any, engine: Any, shared: Any) -> None:
         if control:
             begin_ns = clock_ns() if engine.started else int64(0)
             now_ns = time_ns(clock)
-            samples = begin_control_frame(clock, np.float64(engine.settings[0].tempo_bpm))
+            samples = begin_control_frame(clock, engine.sequence.tempo.bpm)
             hear(here, now_ns, 0)
             think(here, now_ns, 0)
             play(here, samples, 0)
+            conduct(here, samples, 0)
             report(here, now_ns, 0)
             if engine.started:
                 spent_ns = clock_ns() - begin_ns
@@ -61,13 +63,17 @@ def process(out: Any, engine: Any, shared: Any) -> None:
                 counters.control_histogram[min(max(spent_ns // CONTROL_BIN_NS, 0), CONTROL_BINS - 1)] += 1
                 counters.control_ns_max = max(counters.control_ns_max, spent_ns)
         # Commands are taken as a block begins; offline, where all have their times, with the control frames.
-        asking = int64(done == 0 if engine.started else control)
         if engine.script != LIVE:
             asking = int64(commands_due(engine, shared))
+        else:
+            asking = int64(done == 0 if engine.started else control)
         if asking or 0 <= engine.next_note <= clock.sample:
             start(here, asking, 0)
-        n = segment_frames(clock, frames - done, engine.next_note)
+        if engine.sequence.next_sample <= clock.sample:
+            steps(here, 0, 0)
+        n = segment_frames(clock, frames - done, engine.next_note, engine.sequence.next_sample)
         voices(here, n, 0)
+        band(here, n, 0)
         finish(here, n, 0)
         segment = engine.segment[:n]
         route(out[done : done + n], segment, engine.settings[0])

@@ -8,9 +8,9 @@ import numpy as np
 
 from echelon_engine._jit import int64, kernel
 from echelon_engine.clock import NS, time_ns
-from echelon_engine.kernels import instrument
+from echelon_engine.kernels import instrument, tempo
 from echelon_engine.kernels.finite import finite_number
-from echelon_engine.memory import NOTE_OFF, NOTE_ON, PRODUCERS, TOOK_COMMAND
+from echelon_engine.memory import NOTE_OFF, NOTE_ON, PRODUCERS, TEMPO, TOOK_COMMAND
 from echelon_engine.rings import pop, push
 from echelon_engine.script import LIVE, commands_due
 
@@ -40,17 +40,17 @@ def take_commands(engine: Any, shared: Any) -> None:
     free = int64(0)
     if engine.script != LIVE:
         while commands_due(engine, shared):
-            while free < PENDING_NOTES and engine.pending[free].waiting:
-                free += 1
+            free = free_place(engine, free)
             pop(engine.input, shared.script)
-            if free < PENDING_NOTES:
-                engine.command[0] = engine.input[0].command
+            engine.command[0] = engine.input[0].command
+            if engine.command[0].kind == TEMPO:
+                follow(engine)
+            elif free < PENDING_NOTES:
                 wait(engine, free, int64(engine.command[0].time_ns))  # a session holds samples
         return
     for producer in range(PRODUCERS):
         while True:
-            while free < PENDING_NOTES and engine.pending[free].waiting:
-                free += 1
+            free = free_place(engine, free)
             if free == PENDING_NOTES or not pop(engine.command, shared.commands[producer]):
                 break
             command = engine.command[0]
@@ -59,12 +59,33 @@ def take_commands(engine: Any, shared: Any) -> None:
                 seconds = np.float64(command.time_ns - clock.origin_ns) / NS
                 sample = max(sample, int64(seconds * clock.rate_hz + 0.5))
                 sample = min(sample, clock.sample + LONGEST_WAIT_S * clock.rate_hz)
-            if command.kind == NOTE_ON or command.kind == NOTE_OFF:
-                wait(engine, free, sample)
+            if command.kind == NOTE_ON or command.kind == NOTE_OFF or command.kind == TEMPO:
+                if command.kind == TEMPO:
+                    late_s = np.float64(time_ns(clock) - command.time_ns) / NS if command.time_ns > 0 else 0.0
+                    phase = np.float64(command.value[1]) + late_s * np.float64(command.value[0]) / 60.0
+                    command.value[1] = phase - np.floor(phase)
+                    follow(engine)
+                else:
+                    wait(engine, free, sample)
                 if engine.settings[0].log:
                     command.time_ns = sample
                     engine.input[0].command = command
                     took(engine, shared, int64(TOOK_COMMAND))
+
+
+@kernel
+def free_place(engine: Any, place: int) -> int:
+    """Return the first free place of the schedule from `place` on, PENDING_NOTES without one."""
+    while place < PENDING_NOTES and engine.pending[place].waiting:
+        place += 1
+    return place
+
+
+@kernel
+def follow(engine: Any) -> None:
+    """Take what an external clock says in `engine.command[0]`."""
+    said = engine.command[0].value
+    tempo.heard(engine.sequence.tempo, np.float64(said[0]), np.float64(said[1]))
 
 
 @kernel

@@ -16,7 +16,7 @@ from echelon_engine._jit import kernel
 from echelon_engine.atomics import load_acquire
 from echelon_engine.clock import NS
 from echelon_engine.kernels import motion
-from echelon_engine.memory import TOOK_CLOCK, TOOK_COMMAND, TOOK_DEVICES, TOOK_MOTION, TOOK_SETTINGS
+from echelon_engine.memory import TOOK_CLOCK, TOOK_COMMAND, TOOK_DEVICES, TOOK_GRID, TOOK_MOTION, TOOK_SETTINGS
 from echelon_engine.rings import pop, take
 
 LIVE, WAITING, PLAYING = 0, 1, 2  # ENGINE.script
@@ -80,12 +80,14 @@ def follow_settings(engine: Any, shared: Any) -> None:
 
 @kernel
 def follow_motion(engine: Any, shared: Any) -> None:
-    """Offer the bodies and devices that were taken in this control frame."""
+    """Offer the bodies, devices and grids that were taken in this control frame."""
     kind = next_kind(shared.script)
-    while kind in (TOOK_MOTION, TOOK_DEVICES):
+    while kind in (TOOK_MOTION, TOOK_DEVICES, TOOK_GRID):
         pop(engine.input, shared.script)
         if kind == TOOK_DEVICES:
             engine.devices[0] = engine.input[0].devices
+        elif kind == TOOK_GRID:
+            engine.sequence.waiting[0] = engine.input[0].grid
         else:
             motion.offer(engine.motion, engine.input[0].motion)
             shared.counters.motion_frames += 1

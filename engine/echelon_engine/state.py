@@ -15,6 +15,7 @@ from echelon_engine.kernels.dell_coupled import STATE as COUPLED_STATE
 from echelon_engine.kernels.dell_coupled import WEIGHTS as COUPLED_WEIGHTS
 from echelon_engine.kernels.dell_gated import STATE as GATED_STATE
 from echelon_engine.kernels.dell_gated import WEIGHTS as GATED_WEIGHTS
+from echelon_engine.kernels.ensemble import ENSEMBLE
 from echelon_engine.kernels.instrument import INSTRUMENT
 from echelon_engine.kernels.latent import LATENT
 from echelon_engine.kernels.lim_rps import STATE as LIM_STATE
@@ -28,6 +29,7 @@ from echelon_engine.parameters import LANES
 from echelon_engine.rings import release
 from echelon_engine.schedule import PENDING, PENDING_NOTES
 from echelon_engine.script import LIVE, WAITING
+from echelon_engine.sequence import SEQUENCE
 
 MAX_BLOCK = 2048
 MAX_CHANNELS = 32
@@ -102,9 +104,12 @@ _FIELDS: list[Any] = [
     ("control", CONTROL, (1,)),
     ("event", EVENT, (1,)),
     ("input", INPUT, (1,)),
+    ("sequence", SEQUENCE),
     # audio path
     ("instrument", INSTRUMENT),
+    ("ensemble", ENSEMBLE),
     ("output", OUTPUT),
+    ("band", np.float32, (SEGMENT_FRAMES, 2)),
     ("bus", np.float32, (SEGMENT_FRAMES, 2)),
     ("segment", np.float32, (SEGMENT_FRAMES, 2)),
     ("null_out", np.float32, (MAX_BLOCK * MAX_CHANNELS,)),
@@ -119,6 +124,7 @@ STREAMED = (
     "coupled",
     "gated",
     "instrument",
+    "ensemble",
     "output",
     "lim_rps_weights",
     "coupled_weights",
@@ -185,6 +191,7 @@ def new_engine(
     engine["coupled_weights"] = weights.coupled
     engine["lim_rps_weights"] = weights.lim_rps
     engine["position"] = 0.5
+    engine["sequence"]["tempo"]["bpm"] = engine["sequence"]["tempo"]["followed"] = float(settings["tempo_bpm"])
     units.compiled("prepare").ctypes(engine.__array_interface__["data"][0], rate_hz, 0)
     return engine
 

@@ -24,10 +24,12 @@ from numba import carray, types
 from echelon_engine._jit import CACHE_DIR, callback, forget_old_caches
 from echelon_engine.control import hear, play, report, think
 from echelon_engine.errors import UserError
-from echelon_engine.kernels import instrument, output
+from echelon_engine.kernels import ensemble, instrument, output
 from echelon_engine.memory import SHARED
 from echelon_engine.native import pointer
 from echelon_engine.schedule import start_due, take_commands
+from echelon_engine.sequence import play_steps
+from echelon_engine.sequence import conduct as conduct_band
 from echelon_engine.state import ENGINE
 
 # Every unit takes the engine record, an integer, and a spare one.
@@ -66,14 +68,28 @@ def _voices(engine_data: Any, frames: int, _unused: int) -> None:
     instrument.render(engine.bus[:frames], engine.instrument)
 
 
+def _conduct(engine_data: Any, samples: int, _unused: int) -> None:
+    conduct_band(carray(engine_data, (1,), ENGINE)[0], samples)
+
+
+def _steps(engine_data: Any, _frames: int, _unused: int) -> None:
+    play_steps(carray(engine_data, (1,), ENGINE)[0])
+
+
+def _band(engine_data: Any, frames: int, _unused: int) -> None:
+    engine = carray(engine_data, (1,), ENGINE)[0]
+    ensemble.render(engine.band[:frames], engine.ensemble)
+
+
 def _finish(engine_data: Any, frames: int, _unused: int) -> None:
     engine = carray(engine_data, (1,), ENGINE)[0]
-    output.render(engine.segment[:frames], engine.bus[:frames], engine.output)
+    output.render(engine.segment[:frames], engine.bus[:frames], engine.band[:frames], engine.output)
 
 
 def _prepare(engine_data: Any, rate_hz: int, _unused: int) -> None:
     engine = carray(engine_data, (1,), ENGINE)[0]
     instrument.init(engine.instrument, np.float64(rate_hz))
+    ensemble.init(engine.ensemble, np.float64(rate_hz))
     output.init(engine.output, np.float64(rate_hz))
 
 
@@ -83,7 +99,10 @@ UNITS: dict[str, Callable[..., None]] = {
     "play": _play,
     "start": _start,
     "report": _report,
+    "conduct": _conduct,
+    "steps": _steps,
     "voices": _voices,
+    "band": _band,
     "finish": _finish,
     "prepare": _prepare,
 }
@@ -93,6 +112,7 @@ UNITS: dict[str, Callable[..., None]] = {
 JOBS: dict[str, str] = {
     "think": "units._think",
     "hear": "units._hear",
+    "band": "units._band",
     "voices": "units._voices",
     "play": "units._play",
     "finish": "units._finish",
@@ -100,6 +120,8 @@ JOBS: dict[str, str] = {
     "report": "units._report",
     "prepare": "units._prepare",
     "start": "units._start",
+    "conduct": "units._conduct",
+    "steps": "units._steps",
 }
 Progress = Callable[[str, int, int], None]
 

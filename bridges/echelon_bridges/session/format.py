@@ -25,18 +25,26 @@ from echelon_engine.memory import (
     CONTROL,
     DEVICES,
     EVENT,
+    GRID,
     INPUT,
     LIMB_FRAME,
     SETTINGS,
     TOOK_COMMAND,
     TOOK_DEVICES,
+    TOOK_GRID,
     TOOK_MOTION,
     TOOK_SETTINGS,
 )
 
 MAGIC = b"ECHELON\x1a"
 VERSION = 1
-TAKEN = {TOOK_MOTION: "motion", TOOK_SETTINGS: "settings", TOOK_DEVICES: "devices", TOOK_COMMAND: "command"}
+TAKEN = {
+    TOOK_MOTION: "motion",
+    TOOK_SETTINGS: "settings",
+    TOOK_DEVICES: "devices",
+    TOOK_COMMAND: "command",
+    TOOK_GRID: "grid",
+}
 CONTROLS, EVENTS = 16, 17
 OPENED, MARK, GAP, CLOSED = 32, 33, 34, 35  # JSON
 
@@ -54,6 +62,7 @@ RECORDS: dict[str, np.dtype[Any]] = {
     "SETTINGS": SETTINGS,
     "DEVICES": DEVICES,
     "COMMAND": COMMAND,
+    "GRID": GRID,
 }
 
 

@@ -198,6 +198,20 @@ def _bow(notes: Any, motion: Any, h: int, top: int, root_note: int, scale: int, 
 
 
 @kernel
+def in_chord(pitch: float, chord: int) -> float:
+    """Return `pitch` moved to the nearest pitch class of a chord (bit i: pitch class i, 0 = C), the lower of two."""
+    if chord & 4095 == 0:
+        return pitch
+    near = int(math.floor(pitch + 0.5))
+    for away in range(7):
+        if (chord >> ((near - away) % 12)) & 1:
+            return pitch - away
+        if (chord >> ((near + away) % 12)) & 1:
+            return pitch + away
+    return pitch
+
+
+@kernel
 def silence(notes: Any) -> None:
     """Forget all notes that sound (panic: the instrument was silenced by other means) and emit nothing."""
     notes.count = 0

@@ -1,6 +1,6 @@
 """The output stage: what the voices add up to becomes what is heard.
 
-    bus -> gain, width, pan -> reverb (equal-power mix) -> test tone -> limiter -> master, mute, fades -> out
+    bus -> gain, width, pan -> reverb (equal-power mix) -> + band -> test tone -> limiter -> master, mute, fades -> out
 
 Width comes before pan, so that a mono sound can still be placed. The limiter is the last thing with memory; master,
 mute, fades and the engine state's level follow it and only ever lower the sound, so nothing exceeds the ceiling and a
@@ -279,8 +279,8 @@ def _test_tone(state: Any, m: int) -> None:
 
 
 @kernel
-def render(out: NDArray[np.float32], bus: NDArray[np.float32], state: Any) -> None:
-    """Write what is heard of `bus` into `out`, both float32 (n, 2), left and right, full scale 1.
+def render(out: NDArray[np.float32], bus: NDArray[np.float32], band: NDArray[np.float32], state: Any) -> None:
+    """Write what is heard of `bus` and of the ready mix `band` into `out`, all float32 (n, 2), left and right.
 
     Late by `state.limiter.lookahead` samples. |out| never exceeds the ceiling in force at that sample.
     """
@@ -302,7 +302,7 @@ def render(out: NDArray[np.float32], bus: NDArray[np.float32], state: Any) -> No
         check = np.float32(0.0)  # stays 0 exactly as long as everything is finite
         for c in range(2):
             for k in range(m):
-                dry[c, k] = dry[c, k] * ramp[DRY, k] + wet[c, k] * ramp[WET, k]
+                dry[c, k] = dry[c, k] * ramp[DRY, k] + wet[c, k] * ramp[WET, k] + band[at + k, c]
                 check += np.float32(0.0) * (dry[c, k] + wet[c, k])
         if state.tone_on != 0 or state.tone_mix > 0.0:
             _test_tone(state, m)
