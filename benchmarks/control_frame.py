@@ -39,7 +39,7 @@ def _frames_alone(spent: Any, engine: Any, shared: Any, frames: Any) -> None:
         push(shared.frames[0], frames[i : i + 1])
         begin_ns = clock_ns()
         now_ns = time_ns(engine.clock)
-        samples = begin_control_frame(engine.clock, np.float64(engine.settings[0].tempo_bpm))
+        samples = begin_control_frame(engine.clock, engine.sequence.tempo.bpm)
         hear(here, now_ns, 0)
         think(here, now_ns, 0)
         play(here, samples, 0)

@@ -178,11 +178,11 @@ def storm(seconds: float, seed: int = 1) -> tuple[bool, float, float, int]:
         jumps = np.where(rng.random(jumps.shape) < 0.5, np.round(jumps), jumps)
         values = np.array([[p.value(x) for p, x in zip(PARAMETERS, row, strict=True)] for row in jumps], np.float32)
         bus = play(inst, 96000, lambda at, values=values: values[at // 800], events)
-        out = np.zeros_like(bus)
+        out, silence = np.zeros_like(bus), np.zeros((50, 2), np.float32)
         for frame in range(120):
             output.control(stage, values[frame], 800)
             for at in range(800 * frame, 800 * (frame + 1), 50):
-                output.render(out[at : at + 50], bus[at : at + 50], stage)
+                output.render(out[at : at + 50], bus[at : at + 50], silence, stage)
         finite = finite and bool(np.isfinite(bus).all() and np.isfinite(out).all())
         peak, heard = max(peak, float(np.abs(bus).max())), max(heard, float(np.abs(out).max()))
     return finite, peak, heard, int(inst["resets"] + stage["resets"])

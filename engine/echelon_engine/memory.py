@@ -80,7 +80,8 @@ GRID = np.dtype(
         ("tempo_bpm", np.float32),  # the style's own tempo ..
         ("tempo_low", np.float32),  # .. and the range in which it may follow a performer
         ("tempo_high", np.float32),
-        ("level_db", np.float32, (TRACKS,)),  # the style's levels
+        ("level_db", np.float32, (TRACKS,)),  # the style's levels ..
+        ("pan", np.float32, (TRACKS,)),  # .. and places, -1 left .. 1 right
         ("cell", np.uint8, (TRACKS, STEPS)),  # tokens 0..80
     ],
     align=True,
@@ -119,7 +120,7 @@ SETTINGS = np.dtype(
         ("style", np.int32),  # index into the styles known at the start
         ("swing", np.float32),  # 0: the style's own
         ("track_db", np.float32, (TRACKS,)),
-        ("track_pan", np.float32, (TRACKS,)),  # -1 left .. 1 right, beside the voice's own place
+        ("track_pan", np.float32, (TRACKS,)),  # added to the style's place, -1 left .. 1 right
         ("track_mute", np.uint8, (TRACKS,)),
         ("track_solo", np.uint8, (TRACKS,)),
         ("route", np.int32, (2,)),  # output channel of left and right

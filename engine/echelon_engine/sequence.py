@@ -159,7 +159,7 @@ def conduct(engine: Any, samples: int) -> None:
         db = np.float64(settings.band_db) + np.float64(settings.track_db[track]) + np.float64(grid.level_db[track])
         gain = level * level * 10.0 ** (min(max(db, LEAST_DB), MOST_DB) / 20.0) if heard else 0.0
         state.gain[track] = np.float32(gain)
-        state.pan[track] = settings.track_pan[track]
+        state.pan[track] = min(max(settings.track_pan[track] + grid.pan[track], np.float32(-1.0)), np.float32(1.0))
     beat_samples = 60.0 * clock.rate_hz / clock.tempo_bpm
     ensemble.control(engine.ensemble, state.gain[:], state.pan[:], state.parameter[:], beat_samples, samples)
     place(engine)
@@ -195,6 +195,8 @@ def whole_step(engine: Any, count: int) -> None:
     sequencer.read(state.sequencer, state.grid[0].cell, int64(at))
     if state.sounding == 0:
         return
+    if at % (STEPS_PER_BAR // 2) == 0 or new:
+        ensemble.chord(engine.ensemble, int64(state.grid[0].chord[at // (STEPS_PER_BAR // 2)]))
     for track in range(TRACKS):
         if state.sequencer.effects[track] != state.effects[track]:
             state.effects[track] = state.sequencer.effects[track]

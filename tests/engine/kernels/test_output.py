@@ -72,7 +72,7 @@ class Stage:
                     self.state, float(m["master"]), float(m["level"]), m["mute"], m["fade"], m["panics"], m["test_tone"]
                 )
             n = min(self.cut, len(bus) - at, self.period - into)
-            output.render(out[at : at + n], bus[at : at + n], self.state)
+            output.render(out[at : at + n], bus[at : at + n], np.zeros((n, 2), np.float32), self.state)
             at += n
             self.clock += n
         return out
