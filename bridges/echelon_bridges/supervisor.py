@@ -290,7 +290,7 @@ class Supervisor:
                 self._terminal.event("set", key=key, value=shown)
                 return {"key": key, "value": shown}
             case "get":
-                return {"values": {key: live.shown(self.settings[0], key) for key in live.names()}}
+                return {"values": {key: live.shown(self.settings[0], key, self.config) for key in live.names()}}
             case "stop":
                 self.stop()
                 return {}

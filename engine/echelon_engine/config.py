@@ -85,6 +85,9 @@ class Motion(Struct, frozen=True, kw_only=True):
     low_latency: Annotated[bool, _about("newest frame, extrapolated, instead of the de-jitter delay")] = False
     delay_ms: Annotated[float, Meta(ge=0.0, le=500.0, description="de-jitter delay of live motion")] = 40.0
     velocity_scale: Annotated[float, Meta(ge=0.1, le=20.0, description="m/s that count as a strong gesture")] = 2.0
+    energy_scale: Annotated[
+        float, Meta(ge=0.1, le=10.0, description="the band hears a performer's energy so many times")
+    ] = 1.0
     idle_seconds: Annotated[float, Meta(ge=0.5, le=600.0, description="seconds without motion until it rests")] = 5.0
     performers: Annotated[int, Meta(ge=1, le=4, description="how many bodies may send at once")] = 1
     focus: Annotated[int, Meta(ge=0, le=3, description="which performer is heard, from 0")] = 0
@@ -131,12 +134,33 @@ class Instrument(Struct, frozen=True, kw_only=True):
     scale: Annotated[Scale, _about("which notes the height of the hands selects")] = "minor_pentatonic"
     snap_ratios: Annotated[bool, _about("operator ratios snap to small integer ratios")] = False
     notes_from_motion: Annotated[bool, _about("strikes and held motion play notes")] = True
+    harmony: Annotated[bool, _about("while the band plays, those notes keep to its key and chords")] = True
 
 
 class Clock(Struct, frozen=True, kw_only=True):
     """The musical clock (4/4)."""
 
-    tempo_bpm: Annotated[float, Meta(ge=20.0, le=300.0, description="beats a minute")] = 110.0
+    tempo_bpm: Annotated[
+        float, Meta(ge=20.0, le=300.0, description="beats a minute; one that is chosen is kept, whatever the style")
+    ] = 110.0
+    source: Annotated[
+        Literal["fixed", "style", "performer", "external"],
+        _about("who sets the tempo: you, the style, the performer's own rhythm within the style's range, MIDI clock"),
+    ] = "style"
+
+
+class Band(Struct, frozen=True, kw_only=True):
+    """The twelve voices that play with the performer, and who conducts them."""
+
+    enabled: Annotated[bool, _about("the band plays")] = True
+    style: Annotated[str, _about("what it plays: a style's name; `styles` lists them")] = "house"
+    mode: Annotated[
+        Literal["rules", "continuous", "diffusion", "coupled"],
+        _about("who moves it: thresholds, 16 continuous mappings, or models"),
+    ] = "continuous"
+    level_db: Annotated[float, Meta(ge=-60.0, le=12.0, description="level of the band")] = 0.0
+    seed: Annotated[int, Meta(ge=0, le=2**31 - 1, description="same seed and motion, same notes")] = 1
+    styles: Annotated[str, _about("folder with styles of your own (TOML); empty: none")] = ""
 
 
 class Models(Struct, frozen=True, kw_only=True):
@@ -215,6 +239,7 @@ class Config(Struct, frozen=True, kw_only=True):
     sensors: Sensors = Sensors()
     instrument: Instrument = Instrument()
     clock: Clock = Clock()
+    band: Band = Band()
     models: Models = Models()
     output: Output = Output()
     nats: Nats = Nats()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from echelon_engine.config import SCALES, Config
 from echelon_engine.config_file import NO, YES
 from echelon_engine.errors import UsageError, nearest
-from echelon_engine.memory import PERFORMERS, SETTINGS
+from echelon_engine.memory import MODES, PERFORMERS, SETTINGS, TRACK_NAMES
 from echelon_engine.parameters import LANE, LANES, PARAMETERS
 
 # "0.5", "-6 dB", "440Hz": a number and perhaps a unit.
@@ -26,7 +27,7 @@ NOTE_STEPS = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 @dataclass(frozen=True, slots=True)
 class Live:
     """One key: the field of SETTINGS it moves, its unit, range and explanation; `kind` is flag, number, whole, scale,
-    note, channel or count."""
+    note, channel, choice, style or count."""
 
     key: str
     field: str
@@ -36,6 +37,7 @@ class Live:
     low: float = 0.0
     high: float = 0.0
     config: str = ""  # the configuration key its start value comes from
+    choices: tuple[str, ...] = ()  # of a choice: the field holds the place in it
 
     @property
     def rule(self) -> str:
@@ -45,6 +47,8 @@ class Live:
                 return "on or off"
             case "scale":
                 return "one of " + ", ".join(SCALES)
+            case "choice" | "style":
+                return "one of " + ", ".join(self.choices)
             case "note":
                 return f"a MIDI note from {self.low:g} to {self.high:g}, or a name like A2"
             case "count":
@@ -52,6 +56,25 @@ class Live:
             case "number":
                 return f"a number from {self.low:g} to {self.high:g}" + (f" {self.unit}" if self.unit else "")
         return f"a whole number from {self.low:g} to {self.high:g}"
+
+
+STYLES = ("ambient", "breakbeat", "house", "techno")  # that come with the product
+TEMPO_SOURCES = ("fixed", "style", "performer", "external")
+INSTALLED = ("rules", "continuous")  # of MODES
+
+
+def styles(folder: str = "") -> tuple[str, ...]:
+    """Return the names of all styles, those of a person's own folder too, in the order of their numbers."""
+    own = {path.stem for path in Path(folder).glob("*.toml")} if folder else set()
+    return tuple(sorted({*STYLES, *own}))
+
+
+def _tracks() -> Iterator[Live]:
+    for name in TRACK_NAMES:
+        yield Live(f"track.{name}.gain", "track_db", "number", f"level of the band's {name}", "dB", -60.0, 12.0)
+        yield Live(f"track.{name}.pan", "track_pan", "number", f"{name} moved left (-1) or right (1)", "", -1.0, 1.0)
+        yield Live(f"track.{name}.mute", "track_mute", "flag", f"the band plays without {name}")
+        yield Live(f"track.{name}.solo", "track_solo", "flag", f"of the band only {name}, and others so chosen")
 
 
 LIVE: dict[str, Live] = {
@@ -65,6 +88,15 @@ LIVE: dict[str, Live] = {
         Live("delay_ms", "motion_delay_ms", "number", "de-jitter delay of motion", "ms", 0.0, 500.0, "motion.delay_ms"),
         Live("test_tone", "test_tone", "flag", "a 440 Hz tone instead of the instrument"),
         Live("tempo", "tempo_bpm", "number", "tempo of the musical clock", "bpm", 20.0, 300.0, "clock.tempo_bpm"),
+        Live(
+            "tempo_source", "tempo_source", "choice", "who sets the tempo", config="clock.source", choices=TEMPO_SOURCES
+        ),
+        Live("band", "band", "flag", "the band plays", config="band.enabled"),
+        Live("band_level", "band_db", "number", "level of the band", "dB", -60.0, 12.0, "band.level_db"),
+        Live("style", "style", "style", "what the band plays, from the next bar on", config="band.style", choices=STYLES),
+        Live("mode", "mode", "choice", "who moves the band", config="band.mode", choices=MODES),
+        Live("swing", "swing", "number", "0.5 straight to 0.75 for the band, 0 as the style has it", "", 0.0, 0.75),
+        Live("harmony", "harmony", "flag", "motion's notes keep to the band's key", config="instrument.harmony"),
         Live("scale", "scale", "scale", "which notes the performer selects", config="instrument.scale"),
         Live("root", "root_note", "note", "first degree of the scale", "", 12, 96, "instrument.root_note"),
         Live("notes", "notes_from_motion", "flag", "motion plays notes", config="instrument.notes_from_motion"),
@@ -83,6 +115,21 @@ LIVE: dict[str, Live] = {
             )
             for performer in range(PERFORMERS)
         ),
+        Live("energy_scale", "energy_scale", "number", "the band hears the energy of who is heard so often", "", 0.1, 10),
+        *(
+            Live(
+                f"energy_scale.{performer}",
+                "energy_scale",
+                "number",
+                f"the band hears the energy of performer {performer} so many times",
+                "",
+                0.1,
+                10.0,
+                "motion.energy_scale",
+            )
+            for performer in range(PERFORMERS)
+        ),
+        *_tracks(),
         Live(
             "idle_seconds", "idle_seconds", "number", "rest after this long still", "s", 0.5, 600, "motion.idle_seconds"
         ),
@@ -106,7 +153,9 @@ def initial_settings(config: Config) -> Any:
     for row in LIVE.values():
         if row.config:
             section, _, name = row.config.partition(".")
-            _store(settings[0], row, getattr(getattr(config, section), name))
+            _store(settings[0], _within(row, config), getattr(getattr(config, section), name))
+    if config.is_chosen("clock.tempo_bpm") and not config.is_chosen("clock.source"):
+        settings["tempo_source"] = TEMPO_SOURCES.index("fixed")
     settings["record"] = config.output.record != ""  # decided at the start, not live
     settings["log"] = config.session.log != ""  # nor this
     settings["boundary_at_beats"] = config.models.coupled_boundary == "beats"  # nor this
@@ -129,7 +178,9 @@ def apply(settings: Any, key: str, text: str, config: Config | None = None) -> s
     if config is not None:
         row = _within(row, config)
     _store(settings, row, _PARSE[row.kind](row, text))
-    return shown(settings, key)
+    if key == "tempo":
+        settings["tempo_source"] = TEMPO_SOURCES.index("fixed")
+    return shown(settings, key, config)
 
 
 def _within(row: Live, config: Config) -> Live:
@@ -141,28 +192,33 @@ def _within(row: Live, config: Config) -> Live:
         sending = config.motion.performers
         about = f"{sending} performers may send: start with motion.performers higher"
         return replace(row, high=sending - 1, about=about)
+    if row.kind == "style":
+        return replace(row, choices=styles(config.band.styles))
     return row
 
 
-def shown(settings: Any, key: str) -> str:
-    """Return the value of a live key for people, with its unit."""
+def shown(settings: Any, key: str, config: Config | None = None) -> str:
+    """Return the value of a live key for people, with its unit; `config` is the running engine's."""
     if key.startswith(LANE_PREFIX):
         lane = _lane(key[len(LANE_PREFIX) :])
         if not settings["override_on"][lane]:
             return "off"
         position, row = float(settings["override"][lane]), PARAMETERS[lane]
         return f"{position:.3f} ({row.value(position):.4g}{' ' + row.unit if row.unit else ''})"
-    live = LIVE[key]
+    live = LIVE[key] if config is None else _within(LIVE[key], config)
+    place = _place(settings, live)
     match live.kind:
         case "flag":
-            return "on" if settings[live.field] else "off"
+            return "on" if (settings[live.field] if place is None else settings[live.field][place]) else "off"
+        case "choice" | "style":
+            number = int(settings[live.field])
+            return live.choices[number] if 0 <= number < len(live.choices) else str(number)
         case "channel":
             return str(int(settings["route"][_place(settings, live)]) + 1)
         case "scale":
             mask = int(settings["scale"])
             return next((name for name, bits in SCALES.items() if bits == mask), f"{mask:#x}")
         case "number":
-            place = _place(settings, live)
             value = settings[live.field] if place is None else settings[live.field][place]
             return f"{float(value):.6g}" + (f" {live.unit}" if live.unit else "")
     return str(int(settings[live.field]))
@@ -172,7 +228,9 @@ def _place(settings: Any, row: Live) -> int | None:
     """Return which element of its field a key means; None for a field that has only one."""
     if row.field == "route":
         return 0 if row.key.endswith("left") else 1
-    if row.field == "velocity_scale":
+    if row.field.startswith("track_"):
+        return TRACK_NAMES.index(row.key.split(".")[1])
+    if row.field in ("velocity_scale", "energy_scale"):
         last = row.key.rpartition(".")[2]
         return int(last) if last.isdigit() else int(settings["focus"])
     return None
@@ -186,6 +244,8 @@ def _store(settings: Any, row: Live, value: Any) -> None:
         settings[row.field] += 1
     elif row.kind == "scale":
         settings[row.field] = SCALES[value]
+    elif row.kind in ("choice", "style"):
+        settings[row.field] = _choice(row, value)
     elif place is not None:
         settings[row.field][place] = value
     else:
@@ -226,6 +286,21 @@ def _scale(row: Live, text: str) -> str:
     return name
 
 
+def _choice(row: Live, text: str) -> int:
+    """Return the place of a choice; a mode whose models are not there is refused."""
+    name = text.lower()
+    if name not in row.choices:
+        raise _wrong(row, text, nearest(name, row.choices))
+    if row.key == "mode" and name not in INSTALLED:
+        raise UsageError(f"{row.key} = {text!r}", "is not installed", f"choose {' or '.join(INSTALLED)}")
+    return row.choices.index(name)
+
+
+def _named(row: Live, text: str) -> str:
+    _choice(row, text)
+    return text
+
+
 def _note(row: Live, text: str) -> int:
     """Accept a MIDI number or a name; C4 is 60."""
     if match := NOTE.fullmatch(text):
@@ -248,6 +323,8 @@ _PARSE: dict[str, Callable[[Live, str], Any]] = {
     "scale": _scale,
     "note": _note,
     "count": _count,
+    "choice": _named,
+    "style": _named,
 }
 
 
