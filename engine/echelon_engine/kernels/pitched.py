@@ -16,7 +16,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echelon_engine._jit import inlined, int64, kernel
 from echelon_engine.kernels import svf

@@ -25,7 +25,7 @@ class Layer(NamedTuple):
     pan: float = 0.0
     chord: float = 0.0  # 1: the next tone of the chord where one is known
     ratio: float = 1.0  # of its modulator, a whole number
-    index: float = 0.0  # radians of phase modulation at the top of the second envelope
+    depth: float = 0.0  # radians of phase modulation at the top of the second envelope
 
 
 class Timbre(NamedTuple):
@@ -75,8 +75,8 @@ _WIDE = 0.85
 BASS = Timbre(
     (
         Layer(level=0.9),
-        Layer(level=0.45, ratio=1.0, index=2.2),
-        Layer(interval=12.0, level=0.12, ratio=2.0, index=1.0),
+        Layer(level=0.45, ratio=1.0, depth=2.2),
+        Layer(interval=12.0, level=0.12, ratio=2.0, depth=1.0),
         Layer(cents=4.0, level=0.16, pan=0.0),
     ),
     level=0.30, attack_s=0.002, decay_s=1.6, sustain=0.62, release_s=0.09,
@@ -102,7 +102,7 @@ LEAD = Timbre(
         Layer(level=0.75),
         Layer(level=0.34, cents=7.0, pan=0.5),
         Layer(level=0.34, cents=-7.0, pan=-0.5),
-        Layer(interval=12.0, level=0.16, cents=2.0, pan=0.25, ratio=1.0, index=1.2),
+        Layer(interval=12.0, level=0.16, cents=2.0, pan=0.25, ratio=1.0, depth=1.2),
     ),
     level=0.26, attack_s=0.012, decay_s=0.9, sustain=0.72, release_s=0.22,
     mod_attack_s=0.006, mod_decay_s=0.7, mod_sustain=0.45, roll_hz=1600.0, roll_top_hz=7000.0,
@@ -123,9 +123,9 @@ STAB = Timbre(
 )  # fmt: skip
 ARP = Timbre(
     (
-        Layer(level=0.8, ratio=2.0, index=1.7),
-        Layer(level=0.3, cents=5.0, pan=0.5, ratio=3.0, index=0.9),
-        Layer(interval=12.0, level=0.22, cents=-4.0, pan=-0.5, ratio=4.0, index=0.8),
+        Layer(level=0.8, ratio=2.0, depth=1.7),
+        Layer(level=0.3, cents=5.0, pan=0.5, ratio=3.0, depth=0.9),
+        Layer(interval=12.0, level=0.22, cents=-4.0, pan=-0.5, ratio=4.0, depth=0.8),
     ),
     level=0.34, attack_s=0.001, decay_s=0.75, sustain=0.0, release_s=0.3,
     mod_decay_s=0.14, mod_sustain=0.03, roll_hz=240.0, roll_top_hz=4200.0,
