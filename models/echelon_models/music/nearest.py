@@ -124,13 +124,13 @@ def _one_a_cell(asked: Events, losses: list[Loss]) -> Events:
     keep &= (asked["articulation"] <= len(tokens.ARTICULATIONS)) & (asked["effects"] < 1 << len(tokens.EFFECTS))
     cell = asked["track"].astype(int) * 256 + asked["step"]
     loudest: dict[int, int] = {}
-    for index in np.flatnonzero(keep):
-        best = loudest.setdefault(int(cell[index]), int(index))
+    for index in np.flatnonzero(keep).tolist():
+        best = loudest.setdefault(int(cell[index]), index)
         if asked["velocity"][index] > asked["velocity"][best]:
-            loudest[int(cell[index])] = int(index)
+            loudest[int(cell[index])] = index
     chosen = sorted(loudest.values())
-    for index in sorted(set(range(len(asked))) - set(chosen)):
-        losses.append(Loss(int(asked["track"][index]), int(asked["step"][index]), DROPPED, 1, 0))
+    gone = asked[sorted(set(range(len(asked))) - set(chosen))]
+    losses += [Loss(int(each["track"]), int(each["step"]), DROPPED, 1, 0) for each in gone]
     return asked[chosen]
 
 
@@ -151,7 +151,9 @@ def _reachable(own: Events) -> Events:
     """Return the onsets of one track, sorted, in the states along the path that costs least."""
     gaps = np.diff(own["step"].astype(int), prepend=-1) - 1
     levels, lengths = _closest(own["velocity"], VELOCITIES), _closest(own["duration"], SIXTEENTHS)
-    asked = list(zip(levels.tolist(), own["articulation"].tolist(), lengths.tolist(), own["effects"].tolist()))
+    asked = list(
+        zip(levels.tolist(), own["articulation"].tolist(), lengths.tolist(), own["effects"].tolist(), strict=True)
+    )
     changes = [_distance(before, after) for before, after in zip([START, *asked], asked, strict=False)]
     if all(change <= gap for change, gap in zip(changes, gaps, strict=True)):
         return own
@@ -192,18 +194,19 @@ def _costs(own: Events, asked: NDArray[Any], table: NDArray[Any]) -> NDArray[np.
     """Return what each state costs at each onset, shape (onsets, states)."""
 
     # |log2 gain'/gain| + LENGTH |log2 gate'/gate| + EFFECT (bits apart) + WORD (words apart)
-    def heard(states: NDArray[Any], room: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        gain = VELOCITIES[states[:, 0]] * GAIN_FACTORS[states[:, 1]]
-        length = SIXTEENTHS[states[:, 2]] * LENGTH_FACTORS[states[:, 1]]
-        return np.log2(gain), np.log2(np.minimum(length, room))
-
-    room = np.append(np.diff(own["step"].astype(float)), np.inf)[:, None]
-    gain, _ = heard(table, np.inf * np.ones(1))
-    gate = np.log2(np.minimum(SIXTEENTHS[table[:, 2]] * LENGTH_FACTORS[table[:, 1]], room))
-    wanted_gain, wanted_gate = heard(asked, room[:, 0])
-    lengths = np.abs(gate - wanted_gate[:, None]) * (own["kind"] == PITCH)[:, None]
+    room = np.append(np.diff(own["step"].astype(float)), np.inf)
+    gains, gates = _log_gain(table)[None, :], _log_gate(table, room[:, None])
+    gain, gate = _log_gain(asked), _log_gate(asked, room)
+    pitched = (own["kind"] == PITCH)[:, None]
     words = (asked[:, None, :] != table[None]).sum(axis=2)
     effects = _bits(asked[:, None, 3] ^ table[None, :, 3])
-    return np.asarray(
-        np.abs(gain - wanted_gain[:, None]) + LENGTH_COST * lengths + EFFECT_COST * effects + WORD_COST * words
-    )
+    cost = np.abs(gains - gain[:, None]) + LENGTH_COST * pitched * np.abs(gates - gate[:, None])
+    return np.asarray(cost + EFFECT_COST * effects + WORD_COST * words)
+
+
+def _log_gain(states: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(np.log2(VELOCITIES[states[:, 0]] * GAIN_FACTORS[states[:, 1]]))
+
+
+def _log_gate(states: NDArray[Any], room: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(np.log2(np.minimum(SIXTEENTHS[states[:, 2]] * LENGTH_FACTORS[states[:, 1]], room)))
