@@ -103,6 +103,12 @@ def test_timing_is_quantised_and_told_in_ms_at_the_tempo_of_the_place() -> None:
     assert "quantised by 12.5 ms in the mean, 25.0 ms at most" in report.lines()
 
 
+@pytest.mark.parametrize(("microseconds", "bpm"), [(631578, 95), (631579, 95), (500000, 120), (345821, 173.5)])
+def test_tempo_is_as_round_as_it_was_meant(microseconds: int, bpm: float) -> None:
+    """Whole microseconds a beat, rounded or cut, give the tempo that a person had set."""
+    assert midi_file._bpm(microseconds) == bpm
+
+
 def test_notes_that_share_a_cell_are_counted() -> None:
     """The same sound twice is merged, others go to a free neighbour, octaves fold; nothing disappears untold."""
     notes = [(0, 4, 60), (0.2, 4, 60), (8, 12, 60), (8, 12, 64), (8, 12, 67), (16, 17, 20)]
