@@ -32,10 +32,10 @@ ASKED_BEAT = 3  # of each bar: a beat before the bar line
 class Band:
     """A conductor with the styles that a person may choose from. Raises `UserError` for a style that is no good.
 
-    A style that cannot be read when it is asked for later is said once in `take_notices`, and the last one goes on.
+    Grids are numbered on from `numbered_from`. A style that cannot be read when it is asked for later is said once in `take_notices`, and the last one goes on.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, numbered_from: int = 0) -> None:
         self._folder = Path(config.band.styles) if config.band.styles else None
         self._names = live.styles(config.band.styles)
         style = config.band.style.lower()
@@ -44,7 +44,7 @@ class Band:
         self._conductor = Conductor(self._loaded[style] or styles.load(style), config.band.seed, config.band.mode)
         self._asked = -1  # bar for which was answered last
         self._heard: list[NDArray[Any]] = []
-        self._number = 0
+        self._number = numbered_from
         self._epoch = -1
         self._notices: list[str] = []
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,16 @@ from echelon_engine.process import process
 from echelon_engine.state import Weights, new_engine
 
 AHEAD_NS = NS  # limb frames are in the ring this long before they are due
+
+
+class Composer(Protocol):
+    """Who gives the band its grids."""
+
+    def first(self) -> NDArray[Any]:
+        """Return the grid with which it begins, memory.GRID (1,)."""
+
+    def feed(self, records: NDArray[Any], settings: Any) -> NDArray[Any] | None:
+        """Take new memory.CONTROL (n,); return the next GRID (1,), a block at least before its bar line, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +61,13 @@ def render(
     rate_hz: int = 48000,
     block_frames: int = 512,
     commands: NDArray[Any] | None = None,
+    composer: Composer | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Rendering:
     """Play limb frames (memory.LIMB_FRAME, times rising from about 0) for `seconds` and return what was heard.
 
-    `settings` is a memory.SETTINGS record; `commands` (memory.COMMAND) are notes with their times. `progress` is
-    called with the share done, about twenty times.
+    `settings` is a memory.SETTINGS record; `commands` (memory.COMMAND) are notes with their times; without a `composer`
+    the band is silent. `progress` is called with the share done, about twenty times.
     """
     units.link()
     shared = new_shared(rate_hz, block_frames)
@@ -72,6 +83,8 @@ def render(
     engine["settings"][0]["route"] = (0, 1)  # a rendering has two channels
     due = np.zeros(0, COMMAND) if commands is None else np.sort(commands, order="time_ns", kind="stable")
     asked = 0
+    if composer is not None:
+        rings.publish(shared["grids"], composer.first())
     for start in range(0, samples, block_frames):
         horizon_ns = (start + block_frames) * NS // rate_hz + AHEAD_NS
         while fed < len(ordered) and ordered["time_ns"][fed] <= horizon_ns:
@@ -85,10 +98,13 @@ def render(
         play_block(out, engine, shared)
         n = min(block_frames, samples - start)
         sound[start : start + n] = out[:n]
+        before = taken
         while rings.pop(record, shared["records"]):
             if taken < len(records):
                 records[taken] = record[0]
                 taken += 1
+        if composer is not None and (grid := composer.feed(records[before:taken], settings)) is not None:
+            rings.publish(shared["grids"], grid)
         if progress is not None and start >= next_report:
             progress(start / samples)
             next_report = start + samples // 20

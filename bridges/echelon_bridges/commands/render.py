@@ -77,6 +77,7 @@ def run(arguments: Namespace) -> int:
 
     import numpy as np
 
+    from echelon_bridges.band import Band
     from echelon_engine import live, units
     from echelon_engine.offline import render
     from echelon_engine.wav import WavWriter
@@ -92,6 +93,7 @@ def run(arguments: Namespace) -> int:
         weights,
         rate_hz=config.audio.rate_hz,
         block_frames=config.audio.block,
+        composer=Band(config) if config.band.enabled else None,
     )
     took = time.perf_counter() - began
     with WavWriter(target, config.audio.rate_hz, encoding=config.output.record_format) as writer:

@@ -30,12 +30,12 @@ class Heard:
     parameter: NDArray[np.float64] = field(default_factory=BAND_NEUTRAL.copy)
 
     @classmethod
-    def of_records(cls, records: NDArray[Any], parameter: NDArray[Any]) -> Heard:
+    def of_records(cls, records: NDArray[Any], parameter: NDArray[Any], energy_scale: float = 1.0) -> Heard:
         """Return what control records (memory.CONTROL, one or more, rising in time) say, with the band's parameters."""
         if not len(records):
             return cls(parameter=np.array(parameter, np.float64))
         return cls(
-            energy=float(records["energy"].mean()),
+            energy=float(records["energy"].mean()) * energy_scale,
             tension=float(records["latent"][:, _TENSION].mean()),
             c=float(records["c"].mean()),
             active=bool(records["state"][-1] != _IDLE),
