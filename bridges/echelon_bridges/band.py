@@ -32,7 +32,8 @@ ASKED_BEAT = 3  # of each bar: a beat before the bar line
 class Band:
     """A conductor with the styles that a person may choose from. Raises `UserError` for a style that is no good.
 
-    Grids are numbered on from `numbered_from`. A style that cannot be read when it is asked for later is said once in `take_notices`, and the last one goes on.
+    Grids are numbered on from `numbered_from`. A style that cannot be read when it is asked for later is said once in
+    `take_notices`, and the last one goes on.
     """
 
     def __init__(self, config: Config, numbered_from: int = 0) -> None:

@@ -27,6 +27,7 @@ from echelon_engine.errors import UserError
 from echelon_engine.memory import DEVICES, SHARED, TOOK_MOTION
 
 if TYPE_CHECKING:
+    from echelon_bridges.band import Band
     from echelon_bridges.recorder import Recorder
     from echelon_bridges.session.live import Script
 
@@ -34,6 +35,7 @@ TICK_S, TICK_NS = 0.01, 10_000_000
 BUSY_TICK_S = 0.004  # where somebody waits for what the callback writes
 GATHER_NS = 2_000_000  # datagrams within it are taken together; when each arrived, the system has noted
 MESSAGES_A_TURN = 256
+GRIDS_AN_EPOCH = 1 << 32  # numbers of grids never come again when this process is replaced
 GARBAGE = 20_000  # new objects before a collection
 REPORT_NS = 500_000_000
 SILENT_NS = 3_000_000_000
@@ -131,6 +133,7 @@ class Bridges:
         if (control := self.outlets.osc_in) is not None:
             self._selector.register(control.socket, selectors.EVENT_READ, control.hear)
         self._tick_s = BUSY_TICK_S if self.outlets.any else TICK_S
+        self._band = self._open_band()
         self._recorder = start_recording(config, self._shared)
         self._recording_to = Path(config.output.record)
         self._start_ns = self._report_ns = time.monotonic_ns()
@@ -153,6 +156,22 @@ class Bridges:
             say("notice", text=note)
         say("notice", text="the session is played as it was; volume, mute, panic and stop are yours")
         return script
+
+    def _open_band(self) -> Band | None:
+        """Return the conductor, with its first grid handed over; a style that is no good fails a start, not a show."""
+        from echelon_bridges.band import Band
+
+        epoch = int(self._shared["header"]["epoch"])
+        try:
+            band = Band(self._config, epoch * GRIDS_AN_EPOCH)
+        except UserError as error:
+            if epoch == 1:
+                raise
+            say("warning", text=f"{error}; the band repeats what it has")
+            return None
+        if self._script is None and not self._shared["counters"]["control_frames"]:
+            self._rings.publish(self._shared["grids"], band.first())
+        return band
 
     def run(self, ended: Event) -> None:
         """Bridge until told to leave."""
@@ -178,7 +197,7 @@ class Bridges:
         self._hear_messages()
         self._hear_phones(time.monotonic_ns())
         self._feed(now_ns)
-        self.outlets.turn(time.monotonic_ns())
+        self._conduct(self.outlets.turn(time.monotonic_ns()))
         self._watch_recording()
         for request in requests():
             self._answer(request)
@@ -280,6 +299,16 @@ class Bridges:
             if not header["live_seen"]:
                 ended = "has ended" if script.ended else "was interrupted; start again to hear it whole"
                 say("notice", text=f"the session {ended}")
+
+    def _conduct(self, controls: NDArray[Any]) -> None:
+        """Give the band its next grid; while a session plays it has those of the session."""
+        if self._band is None or self._script is not None or not len(controls):
+            return
+        settings = self._rings.newest(self._shared["settings"])
+        if (grid := self._band.feed(controls, settings)) is not None:
+            self._rings.publish(self._shared["grids"], grid)
+        for text in self._band.take_notices():
+            say("warning", text=text)
 
     def _watch_recording(self) -> None:
         """Say at once, and once, that a recording failed or goes on in another file."""

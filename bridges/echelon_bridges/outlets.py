@@ -169,8 +169,8 @@ class Outlets:
         """Whether the callback has written something, or motion came in, since the last turn."""
         return bool(self.inbox) or self._taps.have_more
 
-    def turn(self, now_ns: int) -> None:
-        """Hand on what the callback has written since the last turn."""
+    def turn(self, now_ns: int) -> NDArray[Any]:
+        """Hand on what the callback has written since the last turn; return its memory.CONTROL (n,)."""
         controls, events, inputs = self._taps.take()
         if self._log is not None:
             self._log.inputs(inputs)
@@ -188,6 +188,7 @@ class Outlets:
             if self.osc_in is not None:
                 self.osc_in.moves.lanes(position)
         self._taps.release(None if self._log is None else self._log.settled)
+        return controls
 
     def changed_weights(self, path: str) -> None:
         """Tell the session's log."""

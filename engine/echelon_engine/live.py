@@ -93,7 +93,7 @@ LIVE: dict[str, Live] = {
         ),
         Live("band", "band", "flag", "the band plays", config="band.enabled"),
         Live("band_level", "band_db", "number", "level of the band", "dB", -60.0, 12.0, "band.level_db"),
-        Live("style", "style", "style", "what the band plays, from the next bar on", config="band.style", choices=STYLES),
+        Live("style", "style", "style", "what the band plays from the next bar", config="band.style", choices=STYLES),
         Live("mode", "mode", "choice", "who moves the band", config="band.mode", choices=MODES),
         Live("swing", "swing", "number", "0.5 straight to 0.75 for the band, 0 as the style has it", "", 0.0, 0.75),
         Live("harmony", "harmony", "flag", "motion's notes keep to the band's key", config="instrument.harmony"),
@@ -115,7 +115,7 @@ LIVE: dict[str, Live] = {
             )
             for performer in range(PERFORMERS)
         ),
-        Live("energy_scale", "energy_scale", "number", "the band hears the energy of who is heard so often", "", 0.1, 10),
+        Live("energy_scale", "energy_scale", "number", "energy of who is heard, for the band", "", 0.1, 10),
         *(
             Live(
                 f"energy_scale.{performer}",

@@ -141,9 +141,9 @@ def conduct(engine: Any, samples: int) -> None:
         state.tempo,
         int64(settings.tempo_source),
         np.float64(settings.tempo_bpm),
-        np.float64(state.waiting[0].tempo_bpm),
-        np.float64(state.waiting[0].tempo_low),
-        np.float64(state.waiting[0].tempo_high),
+        np.float64(grid.tempo_bpm),
+        np.float64(grid.tempo_low),
+        np.float64(grid.tempo_high),
         np.float64(rhythm.internal_tempo_bpm),
         np.float64(rhythm.phase),
         np.float64(rhythm.c),
@@ -188,6 +188,8 @@ def whole_step(engine: Any, count: int) -> None:
     at = count % STEPS
     new = state.waiting[0].number != state.grid[0].number
     if new and (count % STEPS_PER_BAR == 0 or state.grid[0].number == 0):
+        if state.grid[0].number == 0 and int64(engine.settings[0].tempo_source) == tempo.STYLE:
+            tempo.init(state.tempo, np.float64(state.waiting[0].tempo_bpm))  # nothing has played yet that could jump
         state.grid[0] = state.waiting[0]
         sequencer.enter(state.sequencer, state.grid[0].cell, int64(at))
     elif at == 0:

@@ -28,8 +28,8 @@ from echelon_engine.kernels import ensemble, instrument, output
 from echelon_engine.memory import SHARED
 from echelon_engine.native import pointer
 from echelon_engine.schedule import start_due, take_commands
-from echelon_engine.sequence import play_steps
 from echelon_engine.sequence import conduct as conduct_band
+from echelon_engine.sequence import play_steps
 from echelon_engine.state import ENGINE
 
 # Every unit takes the engine record, an integer, and a spare one.

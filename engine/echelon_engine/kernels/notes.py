@@ -202,7 +202,7 @@ def in_chord(pitch: float, chord: int) -> float:
     """Return `pitch` moved to the nearest pitch class of a chord (bit i: pitch class i, 0 = C), the lower of two."""
     if chord & 4095 == 0:
         return pitch
-    near = int(math.floor(pitch + 0.5))
+    near = math.floor(pitch + 0.5)
     for away in range(7):
         if (chord >> ((near - away) % 12)) & 1:
             return pitch - away

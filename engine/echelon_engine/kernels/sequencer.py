@@ -80,7 +80,7 @@ def read(state: Any, cell: Any, step: int) -> None:
             state.duration[track] = token - FIRST_DURATION
         elif FIRST_EFFECT <= token < REPEAT:
             state.effects[track] ^= 1 << (token - FIRST_EFFECT)
-        elif token == REPEAT or token == FILL:
+        elif token in (REPEAT, FILL):
             struck = state.last[track]
         elif token == BREAK:
             state.broken[track] = 1

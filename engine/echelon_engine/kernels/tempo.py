@@ -6,7 +6,8 @@ the style's range, and its beats are drawn towards the motion's beats by a tempo
     error e = phase of the motion - phase of the clock, wrapped to -0.5..0.5 beats
     bpm = followed (1 + clip(e / PULL_S / (followed / 60), -PULL, PULL))
 
-Source: spec/engine.md, "Time"; a second-order phase-locked loop as in Large and Jones 1999, "The dynamics of attending".
+Source: spec/engine.md, "Time"; a phase-locked loop of second order as in Large and Jones
+1999, "The dynamics of attending".
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ TEMPO = np.dtype(
 
 @kernel
 def init(state: Any, bpm: float) -> None:
-    """Begin at `bpm`; nothing was heard from outside."""
+    """Be at `bpm` at once; nothing was heard from outside."""
     state.bpm = bpm
     state.followed = bpm
     state.external_s = EXTERNAL_LOST_S
