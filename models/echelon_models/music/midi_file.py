@@ -228,6 +228,7 @@ def _effects(mask: int, control: int, value: int) -> int:
 
 
 def _bpm(microseconds: int) -> float:
-    """Return the roundest tempo that a file says as so many microseconds a beat."""
+    """Return the roundest tempo that so many microseconds a beat can mean, whichever way they were rounded."""
     exact = 60e6 / microseconds
-    return next((r for r in (round(exact, n) for n in range(4)) if r > 0 and round(60e6 / r) == microseconds), exact)
+    near = (rounded for rounded in (round(exact, places) for places in range(4)) if rounded > 0)
+    return next((rounded for rounded in near if abs(60e6 / rounded - microseconds) < 1.0), exact)
