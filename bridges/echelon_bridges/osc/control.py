@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import socket
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from echelon_bridges import udp
 from echelon_bridges.controllers.moves import Moves
@@ -27,26 +27,13 @@ from echelon_engine import live
 from echelon_engine.config import Config
 from echelon_engine.parameters import LANE
 
+if TYPE_CHECKING:
+    from echelon_bridges.desk import Desk
+
 KEYS = 0x4F00_0000  # names of notes begun here: no other connection's
 MOST_NOTES = 64  # that sound at once; one more ends the oldest
 TEXT_LETTERS = 64
 LOOK_NS = 1_000_000_000  # between looks at the map's file
-
-
-class Desk(Protocol):
-    """What of the desk is used here."""
-
-    def note_on(self, key: int, pitch: float, velocity: float, pan: float = 0.0) -> bool:
-        """Begin a note."""
-
-    def note_off(self, key: int) -> bool:
-        """End it."""
-
-    def set(self, key: str, value: str) -> None:
-        """Change a live setting soon."""
-
-    def ask(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Return the supervisor's answer; blocks."""
 
 
 class OscControl:
