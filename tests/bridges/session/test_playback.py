@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from performances import RATE, Performance
-from sessions import open_log, same, turns, written
+from sessions import feed_with_a_drop, open_log, same, written
 
 from echelon_bridges import cli
 from echelon_bridges.motion import files
@@ -19,7 +19,7 @@ from echelon_bridges.session.motion import even
 from echelon_bridges.session.reader import Session
 from echelon_engine import config_file, wav
 from echelon_engine.errors import UserError
-from echelon_engine.memory import COUNTERS, SYNTHETIC, TOOK_MOTION
+from echelon_engine.memory import SYNTHETIC, TOOK_MOTION
 from echelon_models.weights import initial_path
 
 
@@ -102,14 +102,7 @@ def test_a_damaged_session_plays_up_to_the_damage(
 def test_a_lost_note_of_a_gap_is_allowed_for(tmp_path: Path, performance: Performance) -> None:
     """Where the damaged record may have told of dropped inputs, nothing is played that may have needed them."""
     log = open_log(tmp_path)
-    counters = np.zeros(1, COUNTERS)[0]
-    for turn, (inputs, controls, events) in enumerate(turns(performance)):
-        if turn == 30:
-            counters["dropped_inputs"] = 2
-            inputs = inputs[2:]
-        log.inputs(inputs)
-        log.offer(controls, events, 0)
-        log.gaps(counters)
+    feed_with_a_drop(log, performance, 30)
     written(log)
     log.close()
     hurt(log.path, form.GAP, 0)
