@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from echelon_engine.errors import UserError
 from echelon_engine.parameters import LANES, PARAMETERS
-from echelon_models.train import evolution, listening, settings
+from echelon_models.train import evolution, inverse, listening, settings
 from echelon_models.train.phrase import RATE_HZ, Note, Phrase, render
 from echelon_models.train.sound_file import checked, resampled
 
@@ -108,19 +108,25 @@ def extract(
     `note` is the pitch of a single note in MIDI semitones, estimated where it is None; `phrase` are notes that are
     known (the sound then begins where the phrase does). `start` (32,) begins the search at a setting, such as that of
     the sound before. About `evaluations` renders are made, by default more of a shorter sound;
-    `tell(made, of, distance)` is called as they are. The same seed gives the same positions. Raises `UserError` for a sound that cannot be analysed.
+    `tell(made, of, distance)` is called as they are. The same seed gives the same positions. Raises `UserError` for a
+    sound that cannot be analysed.
     """
     rng = np.random.default_rng(seed)
     whole = resampled(checked(sound, rate_hz), round(rate_hz), RATE_HZ)
     matched = fitted(whole, phrase.length_s) if phrase else begun(whole)
     target = Target(matched)
     if evaluations is None:
-        evaluations = int(np.clip(BUDGET_S * RATE_HZ / len(matched), FEWEST, MOST))
+        evaluations = usual_evaluations(len(matched) / RATE_HZ)
     if phrase is None:
         found = _search_note(target, note, start, evaluations, rng, tell)
     else:
         found = _search_phrase(target, phrase, start, evaluations, rng, tell)
     return _report(target, *found)
+
+
+def usual_evaluations(length_s: float) -> int:
+    """Return how many renders are made of a sound of this length in seconds: about half a minute of computing."""
+    return int(np.clip(BUDGET_S / length_s, FEWEST, MOST))
 
 
 def fitted(sound: NDArray[np.float32], length_s: float) -> NDArray[np.float32]:
@@ -198,7 +204,9 @@ def _search_note(
 def _search_phrase(
     target: Target, phrase: Phrase, start: Array | None, evaluations: int, rng: Any, tell: Tell | None
 ) -> tuple[Array, Phrase, int]:
-    """Search the setting of a phrase whose notes are known."""
+    """Search the setting of a phrase whose notes are known; that of the probe begins where its inverse says."""
+    if start is None and phrase == settings.PROBE:
+        start = inverse.estimate(target.sound)
 
     def cost(position: Array) -> float:
         return target.cost(render(position, phrase))
@@ -263,6 +271,7 @@ def follow(
     *,
     window_s: float = 1.0,
     evaluations: int = 300,
+    first: int | None = None,
     seed: int = 1,
     tell: Tell | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -270,23 +279,24 @@ def follow(
 
     The sound is cut into windows of `window_s`; each is matched by one note, beginning with the setting of the window
     before, and its positions are held over it. The mask is False for lanes that cannot be heard there, and in windows
-    without sound, where the positions stay what they were. Fits `dataset.Recording.p` and `p_mask`.
+    without sound, where the positions stay what they were. `first` renders are made for the first window, `evaluations`
+    for each of the others. Fits `dataset.Recording.p` and `p_mask`.
     """
     whole = resampled(checked(sound, rate_hz), round(rate_hz), RATE_HZ)
     rows = max(round(len(whole) / RATE_HZ * 60.0), 1)
     position, mask = np.full((rows, LANES), MIDDLE, np.float32), np.zeros((rows, LANES), np.bool_)
     before: Array | None = None
-    for number, (first, last, part) in enumerate(_windows(whole, window_s, rows)):
+    for number, (begin, last, part) in enumerate(_windows(whole, window_s, rows)):
         if part is not None:
             found = extract(
-                part, RATE_HZ, start=before, evaluations=evaluations if before is not None else None, seed=seed + number
+                part, RATE_HZ, start=before, evaluations=first if before is None else evaluations, seed=seed + number
             )
             before = found.position
-            mask[first:last] = found.heard
+            mask[begin:last] = found.heard
             if tell is not None:
                 tell(last, rows, found.distance)
         if before is not None:
-            position[first:last] = before
+            position[begin:last] = before
     return position, mask
 
 

@@ -83,20 +83,10 @@ def decibels(power: Any) -> Array:
     return np.asarray(10.0 * np.log10(np.asarray(power) + 10.0 ** (FLOOR_DB / 10.0)), np.float32)
 
 
-class Heard(NamedTuple):
-    """What is heard of a sound: levels in dB (frames, bands) per resolution, and stereo balance -1..1 (frames, 14)."""
-
-    levels: tuple[Array, ...]
-    balance: Array
-
-
-def hear(sound: Array, rate_hz: int) -> Heard:
-    """Analyse a sound, float32 (n, 2)."""
-    found = [powers(sound, each, rate_hz) for each in RESOLUTIONS]
-    wide = found[-1].reshape(2, found[-1].shape[1], BALANCE_BANDS, -1).mean(-1)
-    left, right = wide
-    balance = (left - right) / (left + right + 10.0 ** (FLOOR_DB / 10.0))
-    return Heard(tuple(decibels(each.sum(0)) for each in found), np.asarray(balance, np.float32))
+def balance(power: Array) -> Array:
+    """Return who is louder, float32 (frames, 14), -1 right .. 1 left, from powers (2, frames, 224)."""
+    left, right = power.reshape(2, power.shape[1], BALANCE_BANDS, -1).mean(-1)
+    return np.asarray((left - right) / (left + right + 10.0 ** (FLOOR_DB / 10.0)), np.float32)
 
 
 def log_mel_distance(sound: Array, reference: Array, rate_hz: int) -> float:

@@ -107,12 +107,12 @@ def _say(source: Path, found: Extraction) -> None:
         print(f"note: MIDI {note.pitch:.2f}, held {1e3 * (note.end_s - note.start_s):.0f} ms")
     print(f"{'lane':<18}{'position':>9}  value")
     for lane, position, heard in zip(PARAMETERS, found.position, found.heard, strict=True):
-        print(
-            f"{lane.name:<18}{position:9.3f}  {lane.value(position):.4g} {lane.unit}{'' if heard else '  (not heard)'}"
-        )
+        unheard = "" if heard else "  (not heard)"
+        print(f"{lane.name:<18}{position:9.3f}  {lane.value(position):.4g} {lane.unit}{unheard}")
+    default = found.default_distance
     print(
-        f"{source}: log-mel distance {found.distance:.2f} dB, all lanes in their middle "
-        f"{found.default_distance:.2f} dB ({found.levelled_distance:.2f} dB at equal level), ratio {found.distance / found.default_distance:.2f}"
+        f"{source}: log-mel distance {found.distance:.2f} dB, all lanes in their middle {default:.2f} dB "
+        f"({found.levelled_distance:.2f} dB at equal level), ratio {found.distance / max(default, 1e-9):.2f}"
     )
 
 
