@@ -2,8 +2,9 @@
 
 The synthesiser is the engine's own (`phrase.render`). A recording of which nothing is known is taken for one note: its
 pitch is estimated, many settings are tried, and an evolution strategy moves the best one, together with the note's
-pitch and length, until its spectra over time lie near the recording's. A recording of a known phrase keeps its notes;
-one of the probe phrase (`settings.PROBE`) begins where a network trained on such renders says (`inverse`).
+pitch and length, until its spectra over time lie near the recording's. A recording of a known phrase keeps its notes.
+Of the probe phrase (`settings.PROBE`) a network trained on such renders tells the setting at once (`inverse`); a
+search, if one is asked for, begins there.
 """
 
 from __future__ import annotations
@@ -115,6 +116,9 @@ def extract(
     whole = resampled(checked(sound, rate_hz), round(rate_hz), RATE_HZ)
     matched = fitted(whole, phrase.length_s) if phrase else begun(whole)
     target = Target(matched)
+    if phrase == settings.PROBE and start is None and evaluations is None:
+        # a search brings the sounds nearer, not the lanes (TRAINING.md): it is made only where it is asked for
+        return _report(target, inverse.estimate(matched), settings.PROBE, 1)
     if evaluations is None:
         evaluations = usual_evaluations(len(matched) / RATE_HZ)
     if phrase is None:

@@ -114,7 +114,7 @@ def train(positions: Array, heard: Array, *, seed: int = 0, epochs: int = EPOCHS
         chosen = rows[torch.randint(len(rows), (BATCH,), device=device)]
         loss = (torch.sigmoid(net(x[chosen])) - y[chosen]).abs().mean()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         if step % max(steps // 10, 1) == 0:

@@ -88,18 +88,18 @@ def test_distance_counts_decibels() -> None:
 
 
 def test_search_comes_nearer_than_the_default() -> None:
-    """A note of a known setting is matched at less than half the default's distance; its level of pan is found."""
+    """A note of a known setting is matched at less than half the default's distance; its pan is found."""
     setting = np.full(LANES, 0.5)
     for name, position in (("pan", 0.8), ("filter_cutoff", 0.8), ("amp_sustain", 0.2), ("body_damping", 0.7)):
         setting[LANE[name]] = position
     sound = render(setting, BLOW)
     start = np.full(LANES, 0.5)
-    found = extract.extract(sound, RATE_HZ, phrase=BLOW, start=start, evaluations=350)
+    found = extract.extract(sound, RATE_HZ, phrase=BLOW, start=start, evaluations=220)
     assert found.distance < 0.5 * found.default_distance
     assert abs(found.position[LANE["pan"]] - 0.8) < 0.1
     assert found.heard[LANE["pan"]]
     assert found.rendered.shape == found.sound.shape
-    assert found.evaluations <= 370
+    assert found.evaluations <= 240
 
 
 def test_learned_inverse_finds_lanes_of_the_probe() -> None:
