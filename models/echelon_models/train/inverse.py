@@ -4,9 +4,9 @@ A network of two hidden layers is trained on renders of random settings (`settin
 the positions that could have made such a sound, so a lane that cannot be heard comes out at its usual place.
 
     python -m echelon_models.train.inverse set.npz --count 6000 --workers 8          # renders, a tenth of a second each
-    python -m echelon_models.train.inverse set.npz --train weights/probe_inverse.safetensors
+    python -m echelon_models.train.inverse set.npz --train OUT.safetensors
 
-Weights are float16, found beside the other weights; they are no model of the engine and never run on stage.
+Its weights, float16, lie beside this file and not with those of the engine's models: they never run on stage.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from echelon_models.train.phrase import RATE_HZ, render
 
 Array = NDArray[np.float32]
 
-WEIGHTS = Path(__file__).parents[1] / "weights" / "probe_inverse.safetensors"
+WEIGHTS = Path(__file__).with_name("probe_inverse.safetensors")
 HIDDEN, DROPOUT = 128, 0.2
 EPOCHS, BATCH, RATE = 60, 64, 2e-3
 BALANCE_DB = 30.0  # full left or right counts as much as 30 dB
