@@ -100,6 +100,7 @@ def test_one_port_takes_any_protocol(stack: ExitStack) -> None:
     assert stage.count(1) >= 9
     rows = stage.rows()
     assert rows["mocopi@127.0.0.2"]["skeletons"] == 1
+    assert rows["mocopi@127.0.0.2"]["rig"] is rows["vmc@127.0.0.3"]["rig"] is True
     assert rows["vmc@127.0.0.3"]["frames"] >= 9
     heard = {row["app"] for row in rows.values() if row["kind"] == "phone" and row["frames"]}
     silent_apps = {"tdlidar"}  # sends turns alone
