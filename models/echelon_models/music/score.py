@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,17 +31,23 @@ class Heard:
     parameter: NDArray[np.float64] = field(default_factory=BAND_NEUTRAL.copy)
 
     @classmethod
-    def of_records(cls, records: NDArray[Any], parameter: NDArray[Any], energy_scale: float = 1.0) -> Heard:
+    def of_records(cls, records: NDArray[Any], parameter: NDArray[Any]) -> Heard:
         """Return what control records (memory.CONTROL, one or more, rising in time) say, with the band's parameters."""
         if not len(records):
             return cls(parameter=np.array(parameter, np.float64))
         return cls(
-            energy=float(records["energy"].mean()) * energy_scale,
+            energy=float(records["energy"].mean()),
             tension=float(records["latent"][:, _TENSION].mean()),
             c=float(records["c"].mean()),
             active=bool(records["state"][-1] != _IDLE),
             parameter=np.array(parameter, np.float64),
         )
+
+    def but(self, name: str, value: float) -> Heard:
+        """Return the same with another value of one parameter."""
+        parameter = self.parameter.copy()
+        parameter[BAND_LANE[name]] = value
+        return replace(self, parameter=parameter)
 
     def of(self, name: str) -> float:
         """Return a parameter of the band by its name, 0..1; neutral where it is not finite."""
