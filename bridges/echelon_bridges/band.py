@@ -11,6 +11,7 @@ same motion gives the same notes.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,8 @@ class Band:
         heard, self._heard = np.concatenate(self._heard), []
         self._follow(settings)
         scale = float(settings["energy_scale"][int(settings["focus"])])
-        told = Heard.of_records(heard, heard["band"][-1], scale)
-        return self._grid(bar, self._conductor.compose(bar, told))
+        told = Heard.of_records(heard, heard["band"][-1])
+        return self._grid(bar, self._conductor.compose(bar, replace(told, energy=told.energy * scale)))
 
     def _follow(self, settings: Any) -> None:
         """Take the style and the mode that are asked for now."""

@@ -42,8 +42,13 @@ class Phrase(NamedTuple):
 
 
 @kernel
-def _play(out: NDArray[np.float32], inst: Any, stage: Any, values: NDArray[np.float32], events: Any) -> None:
-    """Play sorted `events` into `out`, float32 (n, 2); row f of `values`, physical units, holds in control frame f."""
+def _play(
+    out: NDArray[np.float32], inst: Any, stage: Any, values: NDArray[np.float32], events: Any, band: NDArray[np.float32]
+) -> None:
+    """Play sorted `events` into `out`, float32 (n, 2); row f of `values`, physical units, holds in control frame f.
+
+    `band` float32 (64, 2) is the silence of a band that does not play.
+    """
     before = flush_denormals()
     period = inst.frames
     frames = out.shape[0]
@@ -65,7 +70,7 @@ def _play(out: NDArray[np.float32], inst: Any, stage: Any, values: NDArray[np.fl
         if coming < events.shape[0]:
             end = min(end, events[coming].at)
         instrument.render(out[at:end], inst)
-        output.render(out[at:end], out[at:end], stage)
+        output.render(out[at:end], out[at:end], band[: end - at], stage)
         at = end
     restore_denormals(before)
 
@@ -93,7 +98,7 @@ def render(positions: NDArray[Any], phrase: Phrase, rate_hz: int = RATE_HZ) -> N
     output.init(stage, float(rate_hz))
     output.set_master(stage, 1.0, 1.0, 0, 0, 0, 0)
     out = np.zeros((max(round(phrase.length_s * rate_hz), 1), 2), np.float32)
-    _play(out, inst, stage, values, _events(phrase.notes, rate_hz))
+    _play(out, inst, stage, values, _events(phrase.notes, rate_hz), np.zeros((GRID, 2), np.float32))
     return out
 
 
