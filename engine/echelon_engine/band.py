@@ -1,12 +1,13 @@
 """The band's 15 parameters and the 16 mappings that drive them: one table for kernels, conductor, pages and documents.
 
-Parameters are positions 0..1. Those used by the `composer` shape the next bar's notes; those of the `mix` move the sound
-at every control frame. A mapping takes one number of the control record into 0..1 and smooths it; where several drive
-one parameter it is their weighted mean. Source: spec/music.md, "The conductor"; spec/seeds/3, sections 2.3 and 5.1.
+Parameters are positions 0..1. Those used by the `composer` shape the next bar's notes; those of the `mix` move the
+sound at every control frame. A mapping takes one number of the control record into 0..1 and smooths it; where several
+drive one parameter it is their weighted mean. Source: spec/music.md, "The conductor"; spec/seeds/3, sections 2.3, 5.1.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,7 +48,7 @@ class BandParameter:
         """Return what a position 0..1 (clipped) means, in `unit`."""
         p = min(max(position, 0.0), 1.0)
         if self.unit == "Hz":
-            return self.low * (self.high / self.low) ** p
+            return self.low * math.pow(self.high / self.low, p)
         if self.middle is not None:
             below, above = self.middle - self.low, self.high - self.middle
             return self.middle + (2.0 * p - 1.0) * (below if p < 0.5 else above)

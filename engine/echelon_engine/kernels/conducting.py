@@ -57,10 +57,7 @@ def _position(m: int, v: float) -> float:
     low, high = _NUMBER[m, 0], _NUMBER[m, 1]
     if _SENSE[m] == 2:
         v = abs(v)
-    if _CURVE[m] == 1:
-        u = math.log(max(v, low) / low) / math.log(high / low)
-    else:
-        u = (v - low) / (high - low)
+    u = math.log(max(v, low) / low) / math.log(high / low) if _CURVE[m] == 1 else (v - low) / (high - low)
     u = min(max(u, 0.0), 1.0)
     return 1.0 - u if _SENSE[m] == 1 else u
 

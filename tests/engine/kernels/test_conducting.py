@@ -47,8 +47,15 @@ def test_the_tables_are_whole() -> None:
 
 @pytest.mark.parametrize(
     ("name", "position", "value"),
-    [("bass_weight", 0.5, 0.0), ("bass_weight", 0.0, -6.0), ("bass_weight", 1.0, 4.0), ("pad_level", 0.8, 0.0)]
-    + [("intensity", 1.0, 3.0), ("brightness", 0.5, math.sqrt(400.0 * 16000.0)), ("width", 2.0, 1.0)],
+    [
+        ("bass_weight", 0.5, 0.0),
+        ("bass_weight", 0.0, -6.0),
+        ("bass_weight", 1.0, 4.0),
+        ("pad_level", 0.8, 0.0),
+        ("intensity", 1.0, 3.0),
+        ("brightness", 0.5, math.sqrt(400.0 * 16000.0)),
+        ("width", 2.0, 1.0),
+    ],
 )
 def test_positions_mean_what_the_table_says(name: str, position: float, value: float) -> None:
     """A position has its value in the parameter's unit, clipped to the ends."""

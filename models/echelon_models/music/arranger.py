@@ -1,0 +1,232 @@
+"""One bar of music: which tracks play, how densely, which pitches, how phrases end.
+
+Rhythm is chosen by density from the levels of the style, so more density only ever adds onsets. Phrases are four bars
+in pairs of eight; lead and arpeggio answer each other every two bars; fills stand at the ends of phrases.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from echelon_models.music import harmony, melody, tokens
+from echelon_models.music.harmony import Chord
+from echelon_models.music.patterns import (
+    BAR, DRUM, FF, GHOST, LEGATO, MF, NONE, PP, STAC, Note, chance, threshold,
+)  # fmt: skip
+from echelon_models.music.score import Heard
+from echelon_models.music.sections import BREAKDOWN, BUILD, CLIMAX, INTRO, OUTRO, Form
+from echelon_models.music.styles import FILL_LETTERS, Part, Style, Track
+
+KICK, SNARE, HH, CLAP, BASS, PAD, LEAD, STAB, ARP, FX, VOX, AMB = range(12)
+PHRASE = 4  # bars
+VOICES = (PAD, VOX, AMB)  # led together, each one tone of the chord
+DELAY_BIT = 1 << tokens.EFFECTS.index("delay")
+OUTRO_BARS = 4  # then silence, until the body moves
+OUTRO_LEAVES = ((), (KICK, SNARE, CLAP), (KICK, SNARE, CLAP, HH, FX, STAB, ARP, LEAD))
+ANSWER = 0.3  # how much more density a voice wants while the other one leads
+
+Rows = list[list[Note]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What holds for one bar: where it is, what was heard, and the chords of its two halves."""
+
+    style: Style
+    bar: int
+    age: int  # bars since the section began
+    section: int
+    heard: Heard
+    chords: tuple[tuple[int, ...], tuple[int, ...]]  # pitch classes, root first
+    following: Chord
+
+    def tones(self, step: int) -> tuple[int, ...]:
+        """Return the chord's pitch classes at a step 0..15."""
+        return self.chords[step // 8]
+
+
+class Arranger:
+    """Writes bars; remembers the pitches its voices stand on, and nothing else."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._pitch: dict[int, int] = {}
+
+    def bar(
+        self, style: Style, form: Form, bar: int, heard: Heard, *, ahead: bool = False
+    ) -> tuple[Rows, tuple[int, int]]:
+        """Return the notes of each track (steps 0..15) and the chord masks of both halves.
+
+        `ahead` makes the bar after the one that `form` stands at, and remembers nothing of it.
+        """
+        scene = self._scene(style, form, bar, heard, form.age + ahead)
+        rows: Rows = [[] for _ in tokens.TRACKS]
+        if form.begun and not (scene.section == OUTRO and scene.age >= OUTRO_BARS):
+            before = dict(self._pitch)
+            for track in sorted(self._playing(scene)):
+                rows[track] = self._track(scene, track)
+            self._fill(scene, rows)
+            if ahead:
+                self._pitch = before
+        return rows, (harmony.mask(scene.chords[0]), harmony.mask(scene.chords[1]))
+
+    def _scene(self, style: Style, form: Form, bar: int, heard: Heard, age: int) -> Scene:
+        progression = style.progressions[form.section]
+        written = progression[age % len(progression)]
+        first, second = written[0], written[-1]
+        tension = heard.of("harmonic_tension")
+        ends = age % PHRASE == PHRASE - 1
+        if style.cadence is not None and ends and tension > harmony.NINTH_AT and len(written) == 1:
+            second = style.cadence
+        following = progression[(age + 1) % len(progression)][0]
+        return Scene(style, bar, age, form.section, heard, (first.at(tension), second.at(tension)), following)
+
+    def _playing(self, scene: Scene) -> frozenset[int]:
+        playing = scene.style.playing[scene.section]
+        if scene.section == OUTRO:
+            playing -= frozenset(OUTRO_LEAVES[min(scene.age, len(OUTRO_LEAVES) - 1)])
+        return playing
+
+    def _density(self, scene: Scene, track: int) -> float:
+        heard = scene.heard
+        density = heard.of("rhythmic_density")
+        if track in (HH, FX):
+            density = 0.4 * density + 0.6 * heard.of("hat_density")
+        if scene.section == BUILD:
+            density = min(density + 0.05 * min(scene.age, 4), 1.0)
+        elif scene.section == CLIMAX:
+            density = 0.1 + 0.9 * density
+        elif scene.section in (INTRO, BREAKDOWN):
+            density *= 0.85
+        elif scene.section == OUTRO:
+            density *= max(0.8 - 0.25 * scene.age, 0.0)
+        leads = scene.age // 2 % 2 == 0  # the lead calls, the arpeggio responds
+        if (track == LEAD and not leads) or (track == ARP and leads):
+            density -= ANSWER
+        return density
+
+    def _track(self, scene: Scene, track: int) -> list[Note]:
+        voice = scene.style.tracks[track]
+        assert voice is not None  # the style was checked
+        alternatives = voice.parts[scene.section]
+        part = alternatives[int(chance(self.seed, track, scene.bar // (2 * PHRASE), 1) * len(alternatives))]
+        density = self._density(scene, track)
+        cells: dict[int, tuple[int, int]] = {}  # step: (level, drum or -1)
+        for drum, levels in (*part.drums, (-1, part.play)):
+            if levels:
+                for step, level in self._sounding(scene, track, drum, levels, density):
+                    if step not in cells or level < cells[step][0]:
+                        cells[step] = (level, drum)
+        steps = sorted(cells)
+        pitches = self._pitches(scene, track, voice, part, [s for s in steps if cells[s][1] < 0])
+        notes = []
+        loud = self._loudness(scene, track, voice)
+        effects = voice.effects[scene.section]
+        for i, step in enumerate(steps):
+            level, drum = cells[step]
+            feel = part.feel[step + (BAR if len(part.feel) > BAR and scene.bar % 2 else 0)]
+            if drum >= 0:
+                notes.append(Note(step, DRUM + drum, level, loud, feel, 1, 1, effects))
+                continue
+            room = (steps[i + 1] if i + 1 < len(steps) else BAR + 2) - step
+            duration, articulation = self._length(scene, voice, feel, room)
+            notes.append(Note(step, pitches[step], level, loud, articulation, duration, 1, effects))
+        if notes and track in (LEAD, STAB) and scene.age % PHRASE == PHRASE - 1 and scene.heard.of("delay") > 0.5:
+            last = notes[-1]  # the phrase's last word echoes
+            notes[-1] = Note(
+                last.step, last.sound, 1, last.velocity, last.articulation, last.duration, 1, effects | DELAY_BIT
+            )
+        return notes
+
+    def _sounding(
+        self, scene: Scene, track: int, drum: int, levels: tuple[int, ...], density: float
+    ) -> list[tuple[int, int]]:
+        offset = BAR if len(levels) > BAR and scene.bar % 2 else 0
+        loose = 1.0 - scene.heard.of("arrangement_stability")
+        syncopation = scene.heard.of("syncopation")
+        phrase = scene.bar // PHRASE
+        found = []
+        for step in range(BAR):
+            level = levels[offset + step]
+            if not level or (level > 1 and density <= 0.0):
+                continue
+            if level == 1:
+                if density > -ANSWER + 0.05:
+                    found.append((step, level))
+                continue
+            # Mostly a phrase varies as a whole; a little does each bar.
+            moved = (
+                1.4 * chance(self.seed, phrase, track, drum, step)
+                + 0.6 * chance(self.seed, scene.bar, track, step)
+                - 1.0
+            )
+            if density >= threshold(level, step, syncopation, loose * moved):
+                found.append((step, level))
+        return found
+
+    def _loudness(self, scene: Scene, track: int, voice: Track) -> int:
+        if track == KICK:
+            return MF  # every grid begins at mf, and a kick is as loud on one as on two
+        moved = {CLIMAX: 1, BREAKDOWN: -1, OUTRO: -1}.get(scene.section, 0)
+        if scene.section == BUILD:
+            moved = 1 if scene.age >= 2 else 0
+        return min(max(voice.velocity + moved, PP), FF)
+
+    def _length(self, scene: Scene, voice: Track, feel: int, room: int) -> tuple[int, int]:
+        """Return duration in sixteenths and articulation of a note with `room` steps to the next one."""
+        legato = scene.heard.of("articulation")
+        if voice.length:
+            return voice.length, LEGATO if feel == NONE and voice.length >= 8 else feel
+        if feel in (STAC, GHOST) and legato < 0.6:
+            return 1, feel
+        most = 1 if legato < 0.2 else 2 if legato < 0.45 else 4 if legato < 0.75 else 8
+        duration = max(d for d in tokens.SIXTEENTHS if d <= max(min(room, most), 1))
+        if feel != NONE:
+            return duration, feel
+        return duration, STAC if legato < 0.3 else LEGATO if legato > 0.7 and duration > 1 else NONE
+
+    def _pitches(self, scene: Scene, track: int, voice: Track, part: Part, steps: list[int]) -> dict[int, int]:
+        if not steps:
+            return {}
+        low, high = voice.register
+        was = self._pitch.get(track, (low + high) // 2)
+        if track == LEAD:
+            found = melody.lead(scene, self.seed, steps, low, high)
+        elif track == ARP:
+            found = melody.arpeggio(scene, voice.shape, steps, low, high)
+        elif track == BASS:
+            found = melody.bass(scene, part.tones, steps, low, high)
+        elif track in VOICES:
+            taken = {p % 12 for t, p in self._pitch.items() if t in VOICES and t < track}
+            found = melody.held(scene, steps, was, low, high, harmony.mask(taken))
+        else:
+            found = melody.stabs(scene, part.tones, steps, was, low, high)
+        self._pitch[track] = found[steps[-1]]
+        return found
+
+    def _fill(self, scene: Scene, rows: Rows) -> None:
+        """Put a fill over the end of a phrase: the more `fill_rate`, the oftener and the longer."""
+        left = PHRASE - 1 - scene.age % PHRASE
+        fills = scene.style.fills
+        if left or not fills or scene.section in (INTRO, OUTRO):
+            return
+        rate = scene.heard.of("fill_rate")
+        ends_eight = scene.age // PHRASE % 2 == 1
+        if chance(self.seed, scene.bar, 2) >= rate + (0.3 if ends_eight else 0.0):
+            return
+        beats = 1 + round(rate * (3 if ends_eight else 1))
+        start = BAR - 4 * beats
+        playing = self._playing(scene)
+        for track, text in fills[int(chance(self.seed, scene.bar, 3) * len(fills))]:
+            if track not in playing and track != SNARE:
+                continue
+            wanted = [step for step in range(start, BAR) if text[step] not in ".!"]
+            cut = text.find("!")
+            if wanted or cut >= 0:
+                rows[track] = [n for n in rows[track] if n.step < (start if wanted else max(cut, start))]
+            sound = DRUM + 1
+            for step in wanted:
+                letter = text[step]
+                sound = sound if letter == "*" else DRUM + FILL_LETTERS[letter]
+                velocity = min(MF + (step - start) // 6, FF)
+                rows[track].append(Note(step, sound, 3, velocity, NONE, 1, 2 if letter == "*" else 1))

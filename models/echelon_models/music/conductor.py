@@ -1,0 +1,87 @@
+"""The conductor: once a bar, from what was heard of the body to the grid that is played next.
+
+    heard -> section (sections) -> chords (harmony) -> onsets by density (patterns) -> pitches -> a grid
+
+`compose(bar, heard)` returns two bars; at an even bar its first half is played, at an odd bar its second, so half of
+each grid is what was already said. It depends on the style, the seed and what was heard so far, and on nothing else.
+Source: spec/music.md, "The conductor".
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from echelon_engine.errors import UserError, nearest
+from echelon_models.music import events as ev
+from echelon_models.music import tokens
+from echelon_models.music.arranger import Arranger
+from echelon_models.music.patterns import Note, fit, onsets
+from echelon_models.music.score import Heard, Score
+from echelon_models.music.sections import Form
+from echelon_models.music.styles import Style
+
+Mode = Literal["rules", "continuous", "diffusion", "coupled"]
+MODES: tuple[Mode, ...] = ("rules", "continuous", "diffusion", "coupled")
+
+
+class ModeError(UserError):
+    """A mode that does not exist, or whose composer is not installed."""
+
+
+class Conductor:
+    """The composer of the modes `rules` and `continuous`: both write notes alike, and differ in who moves `parameter`.
+
+    `style` and `mode` may be changed between calls and hold from the next bar. Raises `ModeError`.
+    """
+
+    def __init__(self, style: Style, seed: int = 1, mode: str = "continuous") -> None:
+        self.style = style
+        self.seed = seed
+        self.form = Form()
+        self._mode: Mode = check_mode(mode)
+        self._arranger = Arranger(seed)
+        self._halves: dict[int, tuple[list[list[Note]], tuple[int, int]]] = {}
+
+    @property
+    def mode(self) -> Mode:
+        """The mode, one of MODES that is installed."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: str) -> None:
+        self._mode = check_mode(mode)
+
+    def compose(self, bar: int, heard: Heard) -> Score:
+        """Return the two bars of which `bar` (0, 1, 2 ..) is one, as they are to be played from there on.
+
+        At an even bar both halves are new, the second as it would be if nothing changed; at an odd bar the second is
+        made anew and the first is what was played.
+        """
+        self.form.advance(bar, heard.energy, heard.tension, heard.c, heard.active)
+        here = self._arranger.bar(self.style, self.form, bar, heard)
+        if bar % 2:
+            first = self._halves.get(bar - 1)
+            if first is None:
+                first = ([[] for _ in tokens.TRACKS], here[1])
+            halves = (first, here)
+        else:
+            halves = (here, self._arranger.bar(self.style, self.form, bar + 1, heard, ahead=True))
+        self._halves = {bar: here}
+        rows = []
+        for track in range(len(tokens.TRACKS)):
+            shift = [n.later() for n in halves[1][0][track]]
+            rows.append(fit(halves[0][0][track] + shift))
+        chord = np.array([*halves[0][1], *halves[1][1]], np.uint32)
+        grid = ev.grid(onsets(rows))
+        return Score(grid, chord, self.form.section, self.style.swing)
+
+
+def check_mode(mode: str) -> Mode:
+    """Return the mode if it can be played here. Raises `ModeError`."""
+    if mode not in MODES:
+        raise ModeError(f"mode {mode!r}", "no such mode", nearest(mode, MODES) or "modes are " + ", ".join(MODES))
+    if mode in ("diffusion", "coupled"):
+        raise ModeError(f"mode {mode!r}", "is not installed", "play rules or continuous")
+    return mode  # type: ignore[return-value]
