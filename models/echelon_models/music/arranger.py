@@ -11,8 +11,19 @@ from dataclasses import dataclass
 from echelon_models.music import harmony, melody, tokens
 from echelon_models.music.harmony import Chord
 from echelon_models.music.patterns import (
-    BAR, DRUM, FF, GHOST, LEGATO, MF, NONE, PP, STAC, Note, chance, threshold,
-)  # fmt: skip
+    BAR,
+    DRUM,
+    FF,
+    GHOST,
+    LEGATO,
+    MF,
+    NONE,
+    PP,
+    STAC,
+    Note,
+    chance,
+    threshold,
+)
 from echelon_models.music.score import Heard
 from echelon_models.music.sections import BREAKDOWN, BUILD, CLIMAX, INTRO, OUTRO, Form
 from echelon_models.music.styles import FILL_LETTERS, Part, Style, Track
@@ -26,6 +37,7 @@ OUTRO_LEAVES = ((), (KICK, SNARE, CLAP), (KICK, SNARE, CLAP, HH, FX, STAB, ARP, 
 ANSWER = 0.3  # how much more density a voice wants while the other one leads
 
 Rows = list[list[Note]]
+Cells = dict[int, tuple[int, int]]  # step: level, and drum or -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +75,8 @@ class Arranger:
         rows: Rows = [[] for _ in tokens.TRACKS]
         if form.begun and not (scene.section == OUTRO and scene.age >= OUTRO_BARS):
             before = dict(self._pitch)
-            for track in sorted(self._playing(scene)):
-                rows[track] = self._track(scene, track)
+            for track, cells in sorted(self._choose(scene).items()):
+                rows[track] = self._track(scene, track, cells)
             self._fill(scene, rows)
             if ahead:
                 self._pitch = before
@@ -87,36 +99,84 @@ class Arranger:
             playing -= frozenset(OUTRO_LEAVES[min(scene.age, len(OUTRO_LEAVES) - 1)])
         return playing
 
-    def _density(self, scene: Scene, track: int) -> float:
-        heard = scene.heard
-        density = heard.of("rhythmic_density")
-        if track in (HH, FX):
-            density = 0.4 * density + 0.6 * heard.of("hat_density")
-        if scene.section == BUILD:
-            density = min(density + 0.05 * min(scene.age, 4), 1.0)
-        elif scene.section == CLIMAX:
-            density = 0.1 + 0.9 * density
-        elif scene.section in (INTRO, BREAKDOWN):
-            density *= 0.85
-        elif scene.section == OUTRO:
-            density *= max(0.8 - 0.25 * scene.age, 0.0)
-        leads = scene.age // 2 % 2 == 0  # the lead calls, the arpeggio responds
-        if (track == LEAD and not leads) or (track == ARP and leads):
-            density -= ANSWER
-        return density
-
-    def _track(self, scene: Scene, track: int) -> list[Note]:
+    def _part(self, scene: Scene, track: int) -> Part:
         voice = scene.style.tracks[track]
         assert voice is not None  # the style was checked
         alternatives = voice.parts[scene.section]
-        part = alternatives[int(chance(self.seed, track, scene.bar // (2 * PHRASE), 1) * len(alternatives))]
-        density = self._density(scene, track)
-        cells: dict[int, tuple[int, int]] = {}  # step: (level, drum or -1)
-        for drum, levels in (*part.drums, (-1, part.play)):
-            if levels:
-                for step, level in self._sounding(scene, track, drum, levels, density):
-                    if step not in cells or level < cells[step][0]:
-                        cells[step] = (level, drum)
+        return alternatives[int(chance(self.seed, track, scene.bar // (2 * PHRASE), 1) * len(alternatives))]
+
+    def _choose(self, scene: Scene) -> dict[int, Cells]:
+        """Return the cells that sound, by track: those of level 1, and of all others as many as the density says.
+
+        The cells of all tracks stand in one queue by their thresholds, so a section with fewer tracks lets each of
+        them say more, and the number of onsets follows the body whatever the arrangement.
+        """
+        heard = scene.heard
+        queue: list[tuple[float, int, int, int, int]] = []
+        for track in self._playing(scene):
+            part = self._part(scene, track)
+            moved = self._eagerness(scene, track)
+            for drum, levels in (*part.drums, (-1, part.play)):
+                if levels:
+                    self._enqueue(queue, scene, track, drum, levels, moved)
+        queue.sort()
+        few, many = scene.style.onsets_a_bar
+        density = 0.7 * heard.of("rhythmic_density") + 0.3 * heard.of("hat_density")
+        if scene.section == OUTRO:
+            density *= max(0.75 - 0.25 * scene.age, 0.0)
+        wanted = few + (many - few) * density
+        found: dict[int, Cells] = {}
+        count = 0
+        for rank, track, step, level, drum in queue:
+            cells = found.setdefault(track, {})
+            if step not in cells:
+                if rank >= 0.0 and count >= wanted:
+                    break
+                cells[step] = (level, drum)
+                count += 1
+            elif level < cells[step][0]:
+                cells[step] = (level, drum)
+        return {track: cells for track, cells in found.items() if cells}
+
+    def _eagerness(self, scene: Scene, track: int) -> float:
+        """Return how much later (or, negative, earlier) a track's cells come than they say."""
+        if track in (HH, FX):
+            return 0.5 * (0.5 - scene.heard.of("hat_density"))
+        if scene.section == BUILD and track == SNARE:
+            return -0.08 * min(scene.age, 6)
+        leads = scene.age // 2 % 2 == 0  # the lead calls, the arpeggio responds
+        if (track == LEAD and not leads) or (track == ARP and leads):
+            return ANSWER
+        return 0.0
+
+    def _enqueue(
+        self,
+        queue: list[tuple[float, int, int, int, int]],
+        scene: Scene,
+        track: int,
+        drum: int,
+        levels: tuple[int, ...],
+        moved: float,
+    ) -> None:
+        """Add a part's cells to the queue as (threshold, track, step, level, drum)."""
+        offset = BAR if len(levels) > BAR and scene.bar % 2 else 0
+        loose = 1.0 - scene.heard.of("arrangement_stability")
+        syncopation = scene.heard.of("syncopation")
+        phrase = scene.bar // PHRASE
+        for step in range(BAR):
+            level = levels[offset + step]
+            if level == 1:
+                queue.append((-1.0, track, step, level, drum))
+            elif level:
+                # Mostly a phrase varies as a whole; a little does each bar.
+                vary = chance(self.seed, phrase, track, drum, step) + 0.4 * chance(self.seed, scene.bar, track, step)
+                rank = threshold(level, step, syncopation, loose * (1.4 * vary - 1.0)) + moved
+                queue.append((max(rank, 0.0), track, step, level, drum))
+
+    def _track(self, scene: Scene, track: int, cells: Cells) -> list[Note]:
+        voice = scene.style.tracks[track]
+        assert voice is not None
+        part = self._part(scene, track)
         steps = sorted(cells)
         pitches = self._pitches(scene, track, voice, part, [s for s in steps if cells[s][1] < 0])
         notes = []
@@ -137,32 +197,6 @@ class Arranger:
                 last.step, last.sound, 1, last.velocity, last.articulation, last.duration, 1, effects | DELAY_BIT
             )
         return notes
-
-    def _sounding(
-        self, scene: Scene, track: int, drum: int, levels: tuple[int, ...], density: float
-    ) -> list[tuple[int, int]]:
-        offset = BAR if len(levels) > BAR and scene.bar % 2 else 0
-        loose = 1.0 - scene.heard.of("arrangement_stability")
-        syncopation = scene.heard.of("syncopation")
-        phrase = scene.bar // PHRASE
-        found = []
-        for step in range(BAR):
-            level = levels[offset + step]
-            if not level or (level > 1 and density <= 0.0):
-                continue
-            if level == 1:
-                if density > -ANSWER + 0.05:
-                    found.append((step, level))
-                continue
-            # Mostly a phrase varies as a whole; a little does each bar.
-            moved = (
-                1.4 * chance(self.seed, phrase, track, drum, step)
-                + 0.6 * chance(self.seed, scene.bar, track, step)
-                - 1.0
-            )
-            if density >= threshold(level, step, syncopation, loose * moved):
-                found.append((step, level))
-        return found
 
     def _loudness(self, scene: Scene, track: int, voice: Track) -> int:
         if track == KICK:

@@ -84,4 +84,4 @@ def check_mode(mode: str) -> Mode:
         raise ModeError(f"mode {mode!r}", "no such mode", nearest(mode, MODES) or "modes are " + ", ".join(MODES))
     if mode in ("diffusion", "coupled"):
         raise ModeError(f"mode {mode!r}", "is not installed", "play rules or continuous")
-    return mode  # type: ignore[return-value]
+    return mode

@@ -128,10 +128,11 @@ def outside(found: Chord, root: int, scale: int) -> tuple[int, ...]:
 
 
 def near(bits: int, target: float, low: int, high: int, avoid: int | None = None) -> int:
-    """Return the pitch in `low`..`high` nearest to `target` whose class is in the mask; `avoid` only where nothing else is.
+    """Return the pitch in `low`..`high` nearest to `target` whose class is in the mask.
 
-    Ties fall downwards. The span must hold at least one such pitch (an octave always does).
-    """  # fmt: skip
+    `avoid` is taken only where nothing else is there. Ties fall downwards. The span must hold at least one such pitch
+    (an octave always does).
+    """
     best, least = low, float("inf")
     for pitch in range(low, high + 1):
         if bits >> pitch % 12 & 1:

@@ -26,8 +26,8 @@ _RANGE = BAND[BAND_LANE["melodic_range"]]
 def tone(tones: tuple[int, ...], letter: str) -> tuple[int, int]:
     """Return the pitch class that a letter of `tones` means on a chord, and its octave against the root (-1, 0, 1).
 
-    1 root, 3 third, 5 fifth, 7 and 2 (or 9) what the chord has beyond its triad, 8 and 0 the root an octave up and down.
-    What the chord lacks is its root.
+    1 root, 3 third, 5 fifth, 7 and 2 (or 9) what the chord has beyond its triad, 8 and 0 the root an octave up and
+    down. What the chord lacks is its root.
     """  # fmt: skip
     root = tones[0]
     if letter == "8":

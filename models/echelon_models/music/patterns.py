@@ -79,7 +79,8 @@ def fit(notes: list[Note]) -> list[Note]:
 
     Notes without a silent cell between them share their state: that of the most important one (its lowest level; the
     last one's duration). Before each such run there is room for as many changes as silent cells; articulation comes
-    first (after duration, for pitches), then effects, then velocity. Steps and sounds never change. `notes` rise in step, 0..31.
+    first (after duration, for pitches), then effects, then velocity. Steps and sounds never change. `notes` rise in
+    step, 0..31.
     """
     fitted: list[Note] = []
     velocity, articulation, duration, effects = MF, NONE, 1, 0
@@ -114,11 +115,11 @@ def _importance(note: Note) -> int:
 def onsets(rows: list[list[Note]]) -> ev.Events:
     """Return fitted notes of twelve tracks as `events.EVENT`."""
     found = np.zeros(sum(len(row) for row in rows), ev.EVENT)
-    values = [
-        (track, n.step, n.drum, n.sound - DRUM * n.drum, n.count, n.articulation, n.duration, n.effects)
-        + (ev.VELOCITIES[n.velocity], 0.0, 0.0)
-        for track, row in enumerate(rows)
-        for n in row
-    ]
+    values = []
+    for track, row in enumerate(rows):
+        for n in row:
+            sound = n.sound - DRUM * n.drum
+            state = (n.count, n.articulation, n.duration, n.effects, ev.VELOCITIES[n.velocity])
+            values.append((track, n.step, n.drum, sound, *state, 0.0, 0.0))
     found[:] = values
     return found

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 SECTIONS = ("Intro", "Groove", "Build", "Climax", "Breakdown", "Outro")
 INTRO, GROOVE, BUILD, CLIMAX, BREAKDOWN, OUTRO = range(6)
 
-LEAST_BARS = (4, 4, 2, 4, 4, 2)
+LEAST_BARS = (4, 4, 2, 4, 2, 2)
+QUIET = 0.25  # a drive under it ends what is loud after two bars, whatever its least length
 MOST_BARS = (8, 24, 8, 16, 12, 0)  # 0: no limit
 QUIET_MPS, WILD_MPS = 0.05, 1.8  # the ends of the energy's logarithmic scale
 
@@ -50,7 +51,8 @@ class Form:
             self.section, self.age = INTRO, 0
             return
         else:
-            wanted = self._wanted() if bar % 2 == 0 and self.age + 1 >= LEAST_BARS[self.section] else self.section
+            least = 2 if self.drive < QUIET else LEAST_BARS[self.section]
+            wanted = self._wanted() if bar % 2 == 0 and self.age + 1 >= least else self.section
         if wanted != self.section:
             self.section, self.age = wanted, 0
         else:
@@ -58,23 +60,22 @@ class Form:
 
     def _wanted(self) -> int:
         d, age = self.drive, self.age + 1
-        rising = d - self.slow
-        over = MOST_BARS[self.section] and age >= MOST_BARS[self.section]
+        over = 0 < MOST_BARS[self.section] <= age
         if self.section == INTRO:
-            return BUILD if d > 0.75 else GROOVE if d > 0.35 or over else INTRO
+            return GROOVE if d > 0.3 or over else INTRO
         if self.section == GROOVE:
-            if d > 0.62 or (rising > 0.12 and d > 0.45):
+            if d > 0.62 or (d > 0.45 and d - self.slow > 0.1) or (over and d > 0.4):
                 return BUILD
-            return BREAKDOWN if d < 0.22 else BUILD if over and d > 0.4 else GROOVE
+            return BREAKDOWN if d < QUIET else GROOVE
         if self.section == BUILD:
-            if d > 0.66 or (over and d > 0.5):
+            if d > 0.78 or (age >= 4 and d > 0.62):
                 return CLIMAX
-            return GROOVE if d < 0.42 or over else BUILD
+            return BREAKDOWN if d < QUIET else GROOVE if d < 0.42 or over else BUILD
         if self.section == CLIMAX:
-            if d < 0.38:
+            if d < 0.35 or over:
                 return BREAKDOWN
-            return BREAKDOWN if over else GROOVE if d < 0.5 and age >= 8 else CLIMAX
-        if d > 0.6:
+            return GROOVE if d < 0.52 else CLIMAX
+        if d > 0.75:
             return BUILD
         return GROOVE if d > 0.35 or over else BREAKDOWN
 

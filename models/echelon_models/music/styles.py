@@ -6,7 +6,7 @@ Whatever is wrong is refused with the file, the place, the rule and, where it he
 
 from __future__ import annotations
 
-import math
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -77,6 +77,7 @@ class Style:
     tempo: tuple[float, float, float]  # lowest, default, highest; beats a minute
     swing: float  # share of an eighth that its first sixteenth takes, 0.5..0.7
     longest_silence_bars: int
+    onsets_a_bar: tuple[float, float]  # of the whole band at density 0 and 1
     root: int
     scale: int  # bit i: i semitones above the root
     melody: int  # pitch classes the lead may use
@@ -209,7 +210,9 @@ def parse(text: str, file: str = "style.toml") -> Style:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise StyleError(file, f"is not TOML: {error}", "correct that line") from None
     top = _Table(file, "", values)
-    top.only(("about", "tempo", "swing", "longest_silence_bars", "harmony", "sections", "tracks", "fills"))
+    top.only(
+        ("about", "tempo", "swing", "longest_silence_bars", "onsets_a_bar", "harmony", "sections", "tracks", "fills")
+    )
     tonal = top.table("harmony")
     tonal.only(("root", "scale", "melody", "progression", "cadence", "borrowed", "leading_tone", *SECTIONS))
     try:
@@ -244,6 +247,7 @@ def parse(text: str, file: str = "style.toml") -> Style:
         tempo=_tempo(top),
         swing=top.number("swing", 0.5, 0.5, 0.7),
         longest_silence_bars=int(top.number("longest_silence_bars", 2, 0, 64)),
+        onsets_a_bar=_onsets(top),
         root=root,
         scale=scale,
         melody=harmony.shifted(melody, root),
@@ -259,13 +263,20 @@ def parse(text: str, file: str = "style.toml") -> Style:
 
 def _tempo(top: _Table) -> tuple[float, float, float]:
     value = top.values.get("tempo")
-    fits = isinstance(value, list) and len(value) == 3
-    fits = fits and all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in value)
-    if not fits or not 40.0 <= value[0] <= value[1] <= value[2] <= 240.0:
+    fits = isinstance(value, list) and len(value) == 3 and all(type(v) in (int, float) for v in value)
+    if not isinstance(value, list) or not fits or not 40.0 <= value[0] <= value[1] <= value[2] <= 240.0:
         raise top.refuse(
             "tempo", "is [lowest, default, highest] in beats a minute, rising, 40 to 240", "[118, 122, 128]"
         )
     return float(value[0]), float(value[1]), float(value[2])
+
+
+def _onsets(top: _Table) -> tuple[float, float]:
+    value = top.values.get("onsets_a_bar")
+    fits = isinstance(value, list) and len(value) == 2 and all(type(v) in (int, float) for v in value)
+    if not isinstance(value, list) or not fits or not 1.0 <= value[0] < value[1] <= 192.0:
+        raise top.refuse("onsets_a_bar", "is [fewest, most] of the whole band, rising, 1 to 192", "write [10, 56]")
+    return float(value[0]), float(value[1])
 
 
 def _chord(table: _Table, key: str, numeral: str, root: int, scale: int, borrowed: bool) -> Chord:
@@ -282,7 +293,7 @@ def _chord(table: _Table, key: str, numeral: str, root: int, scale: int, borrowe
 
 def nearest_numeral(numeral: str, root: int, scale: int) -> str:
     """Return "write 'v', or " for the chord on the same degree that stays in the scale, "" where there is none."""
-    bare = numeral.strip("b#°+0123456789 susado")
+    bare = re.sub("[^ivIV]", "", numeral)
     for near in (bare.lower(), bare.upper(), bare.lower() + "°"):
         try:
             if not harmony.outside(harmony.chord(near, root, scale), root, scale):
