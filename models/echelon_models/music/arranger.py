@@ -22,6 +22,7 @@ from echelon_models.music.patterns import (
     STAC,
     Note,
     chance,
+    draw,
     threshold,
 )
 from echelon_models.music.score import Heard
@@ -57,6 +58,18 @@ class Scene:
         return self.chords[step // 8]
 
 
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar as wished: notes of each track (steps 0..15), chord masks of both halves, where tracks break off."""
+
+    rows: Rows
+    chords: tuple[int, int]
+    breaks: dict[int, int]  # track: step from which nothing of it sounds
+
+
+EMPTY = Bar([[] for _ in tokens.TRACKS], (0, 0), {})
+
+
 class Arranger:
     """Writes bars; remembers the pitches its voices stand on, and nothing else."""
 
@@ -64,23 +77,22 @@ class Arranger:
         self.seed = seed
         self._pitch: dict[int, int] = {}
 
-    def bar(
-        self, style: Style, form: Form, bar: int, heard: Heard, *, ahead: bool = False
-    ) -> tuple[Rows, tuple[int, int]]:
-        """Return the notes of each track (steps 0..15) and the chord masks of both halves.
+    def bar(self, style: Style, form: Form, bar: int, heard: Heard, *, ahead: bool = False) -> Bar:
+        """Return bar number `bar`, in which `form` stands.
 
         `ahead` makes the bar after the one that `form` stands at, and remembers nothing of it.
         """
         scene = self._scene(style, form, bar, heard, form.age + ahead)
         rows: Rows = [[] for _ in tokens.TRACKS]
-        if form.begun and not (scene.section == OUTRO and scene.age >= OUTRO_BARS):
+        breaks: dict[int, int] = {}
+        if scene.section != OUTRO or scene.age < OUTRO_BARS:
             before = dict(self._pitch)
             for track, cells in sorted(self._choose(scene).items()):
                 rows[track] = self._track(scene, track, cells)
-            self._fill(scene, rows)
+            breaks = self._fill(scene, rows)
             if ahead:
                 self._pitch = before
-        return rows, (harmony.mask(scene.chords[0]), harmony.mask(scene.chords[1]))
+        return Bar(rows, (harmony.mask(scene.chords[0]), harmony.mask(scene.chords[1])), breaks)
 
     def _scene(self, style: Style, form: Form, bar: int, heard: Heard, age: int) -> Scene:
         progression = style.progressions[form.section]
@@ -162,16 +174,17 @@ class Arranger:
         offset = BAR if len(levels) > BAR and scene.bar % 2 else 0
         loose = 1.0 - scene.heard.of("arrangement_stability")
         syncopation = scene.heard.of("syncopation")
-        phrase = scene.bar // PHRASE
+        # Mostly a phrase varies as a whole, a little does each bar: sixteen numbers of four bits each.
+        phrase = draw(self.seed, scene.bar // PHRASE, track, drum)
+        bar = draw(self.seed, scene.bar, track, drum, 7)
         for step in range(BAR):
             level = levels[offset + step]
             if level == 1:
                 queue.append((-1.0, track, step, level, drum))
             elif level:
-                # Mostly a phrase varies as a whole; a little does each bar.
-                vary = chance(self.seed, phrase, track, drum, step) + 0.4 * chance(self.seed, scene.bar, track, step)
-                rank = threshold(level, step, syncopation, loose * (1.4 * vary - 1.0)) + moved
-                queue.append((max(rank, 0.0), track, step, level, drum))
+                vary = ((phrase >> 4 * step & 15) + 0.4 * (bar >> 4 * step & 15)) / 21.0
+                rank = threshold(level, step, syncopation, loose * (2.0 * vary - 1.0)) + moved
+                queue.append((rank if rank > 0.0 else 0.0, track, step, level, drum))
 
     def _track(self, scene: Scene, track: int, cells: Cells) -> list[Note]:
         voice = scene.style.tracks[track]
@@ -211,8 +224,8 @@ class Arranger:
         legato = scene.heard.of("articulation")
         if voice.length:
             return voice.length, LEGATO if feel == NONE and voice.length >= 8 else feel
-        if feel in (STAC, GHOST) and legato < 0.6:
-            return 1, feel
+        if feel in (STAC, GHOST):
+            return (1 if legato < 0.6 else min(room, 2)), feel
         most = 1 if legato < 0.2 else 2 if legato < 0.45 else 4 if legato < 0.75 else 8
         duration = max(d for d in tokens.SIXTEENTHS if d <= max(min(room, most), 1))
         if feel != NONE:
@@ -232,35 +245,39 @@ class Arranger:
             found = melody.bass(scene, part.tones, steps, low, high)
         elif track in VOICES:
             taken = {p % 12 for t, p in self._pitch.items() if t in VOICES and t < track}
-            found = melody.held(scene, steps, was, low, high, harmony.mask(taken))
+            moves = chance(self.seed, scene.bar, track, 4) < 0.6
+            found = melody.held(scene, steps, was, low, high, harmony.mask(taken), moves)
         else:
             found = melody.stabs(scene, part.tones, steps, was, low, high)
         self._pitch[track] = found[steps[-1]]
         return found
 
-    def _fill(self, scene: Scene, rows: Rows) -> None:
-        """Put a fill over the end of a phrase: the more `fill_rate`, the oftener and the longer."""
-        left = PHRASE - 1 - scene.age % PHRASE
+    def _fill(self, scene: Scene, rows: Rows) -> dict[int, int]:
+        """Put a fill over the end of a phrase, the more `fill_rate` the oftener and the longer; return the breaks."""
+        breaks: dict[int, int] = {}
         fills = scene.style.fills
-        if left or not fills or scene.section in (INTRO, OUTRO):
-            return
+        if scene.age % PHRASE != PHRASE - 1 or not fills or scene.section in (INTRO, OUTRO):
+            return breaks
         rate = scene.heard.of("fill_rate")
         ends_eight = scene.age // PHRASE % 2 == 1
-        if chance(self.seed, scene.bar, 2) >= rate + (0.3 if ends_eight else 0.0):
-            return
-        beats = 1 + round(rate * (3 if ends_eight else 1))
-        start = BAR - 4 * beats
-        playing = self._playing(scene)
+        if chance(self.seed, scene.bar, 2) >= 0.15 + rate + (0.3 if ends_eight else 0.0):
+            return breaks
+        beats = 1 + round(rate * (3 if ends_eight else 1.5))
+        start = max(BAR - 4 * beats, 0)
         for track, text in fills[int(chance(self.seed, scene.bar, 3) * len(fills))]:
-            if track not in playing and track != SNARE:
+            if track not in scene.style.playing[scene.section] and track != SNARE:
                 continue
-            wanted = [step for step in range(start, BAR) if text[step] not in ".!"]
-            cut = text.find("!")
-            if wanted or cut >= 0:
-                rows[track] = [n for n in rows[track] if n.step < (start if wanted else max(cut, start))]
+            struck = [step for step in range(start, BAR) if text[step] not in ".!"]
+            if "!" in text:
+                breaks[track] = max(text.index("!"), start)
+            end = start if struck else breaks.get(track, BAR)
+            rows[track] = [n for n in rows[track] if n.step < end]
             sound = DRUM + 1
-            for step in wanted:
+            for step in struck:
                 letter = text[step]
                 sound = sound if letter == "*" else DRUM + FILL_LETTERS[letter]
                 velocity = min(MF + (step - start) // 6, FF)
                 rows[track].append(Note(step, sound, 3, velocity, NONE, 1, 2 if letter == "*" else 1))
+            if breaks.get(track, BAR) <= (rows[track][-1].step if rows[track] else -1):
+                del breaks[track]  # it is struck again later
+        return breaks

@@ -9,21 +9,25 @@ Source: spec/music.md, "The conductor".
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from echelon_engine.errors import UserError, nearest
 from echelon_models.music import events as ev
 from echelon_models.music import tokens
-from echelon_models.music.arranger import Arranger
-from echelon_models.music.patterns import Note, fit, onsets
+from echelon_models.music.arranger import EMPTY, Arranger, Bar
+from echelon_models.music.patterns import BAR, fit, onsets
 from echelon_models.music.score import Heard, Score
 from echelon_models.music.sections import Form
 from echelon_models.music.styles import Style
 
 Mode = Literal["rules", "continuous", "diffusion", "coupled"]
 MODES: tuple[Mode, ...] = ("rules", "continuous", "diffusion", "coupled")
+
+REPEAT_WITHIN = 3  # sixteenths
 
 
 class ModeError(UserError):
@@ -42,7 +46,7 @@ class Conductor:
         self.form = Form()
         self._mode: Mode = check_mode(mode)
         self._arranger = Arranger(seed)
-        self._halves: dict[int, tuple[list[list[Note]], tuple[int, int]]] = {}
+        self._played: dict[int, Bar] = {}  # the newest bar by its number
 
     @property
     def mode(self) -> Mode:
@@ -62,20 +66,32 @@ class Conductor:
         self.form.advance(bar, heard.energy, heard.tension, heard.c, heard.active)
         here = self._arranger.bar(self.style, self.form, bar, heard)
         if bar % 2:
-            first = self._halves.get(bar - 1)
-            if first is None:
-                first = ([[] for _ in tokens.TRACKS], here[1])
-            halves = (first, here)
+            halves = (self._played.get(bar - 1, EMPTY), here)
         else:
             halves = (here, self._arranger.bar(self.style, self.form, bar + 1, heard, ahead=True))
-        self._halves = {bar: here}
-        rows = []
-        for track in range(len(tokens.TRACKS)):
-            shift = [n.later() for n in halves[1][0][track]]
-            rows.append(fit(halves[0][0][track] + shift))
-        chord = np.array([*halves[0][1], *halves[1][1]], np.uint32)
-        grid = ev.grid(onsets(rows))
-        return Score(grid, chord, self.form.section, self.style.swing)
+        self._played = {bar: here}
+        chord = np.array([*halves[0].chords, *halves[1].chords], np.uint32)
+        return Score(write(halves), chord, self.form.section, self.style.swing)
+
+
+def write(halves: tuple[Bar, Bar]) -> NDArray[np.uint8]:
+    """Return two bars as a grid, uint8 (12, 32): every onset of theirs, its state as far as cells can say it.
+
+    A pitch played again within a beat is written as `repeat`, and a track that breaks off says so.
+    """
+    rows = [fit(first + [n.later() for n in second]) for first, second in zip(*(h.rows for h in halves), strict=True)]
+    grid = ev.grid(onsets(rows))
+    for track, row in enumerate(rows):
+        for before, note in pairwise(row):
+            near = note.step - before.step <= REPEAT_WITHIN and before.step // BAR == note.step // BAR
+            if near and note.sound == before.sound and note.strikes == 1 and not note.drum:
+                grid[track, note.step] = tokens.REPEAT
+    for half, bar in enumerate(halves):
+        for track, step in bar.breaks.items():
+            silent = np.flatnonzero(grid[track, half * BAR + step : half * BAR + BAR] == tokens.REST)
+            if len(silent):
+                grid[track, half * BAR + step + silent[0]] = tokens.BREAK
+    return grid
 
 
 def check_mode(mode: str) -> Mode:

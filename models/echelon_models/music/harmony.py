@@ -6,6 +6,7 @@ degrees of the style's scale as it is: in A minor "VI" is F major and "VII" is G
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -133,26 +134,13 @@ def near(bits: int, target: float, low: int, high: int, avoid: int | None = None
     `avoid` is taken only where nothing else is there. Ties fall downwards. The span must hold at least one such pitch
     (an octave always does).
     """
-    best, least = low, float("inf")
-    for pitch in range(low, high + 1):
-        if bits >> pitch % 12 & 1:
-            distance = abs(pitch - target) + (100.0 if pitch == avoid else 0.0)
-            if distance < least:
-                best, least = pitch, distance
-    return best
-
-
-def lead_voices(previous: list[int], bits: int, centres: list[int], span: int) -> list[int]:
-    """Return one pitch a voice, each by the shortest way from where it was, no two the same class while tones last.
-
-    `centres` are the middles of the voices' registers of +-`span` semitones (at least 6); a voice far from its own is
-    drawn back.
-    """
-    found: list[int] = []
-    taken = 0
-    for was, centre in zip(previous, centres, strict=True):
-        free = bits & ~taken or bits
-        pitch = near(free, 0.75 * was + 0.25 * centre, centre - span, centre + span)
-        taken |= 1 << pitch % 12
-        found.append(pitch)
-    return found
+    middle = math.floor(target + 0.5)
+    first = -1 if middle >= target else 1  # of two as far from the middle, the nearer to the target; down in a tie
+    spare = low
+    for distance in range(max(high - middle, middle - low, 0) + 1):
+        for pitch in (middle + first * distance, middle - first * distance):
+            if low <= pitch <= high and bits >> pitch % 12 & 1:
+                if pitch != avoid:
+                    return pitch
+                spare = pitch
+    return spare

@@ -60,14 +60,15 @@ def bass(scene: Scene, written: str, steps: list[int], low: int, high: int) -> d
     return found
 
 
-def held(scene: Scene, steps: list[int], was: int, low: int, high: int, taken: int) -> dict[int, int]:
-    """Return held tones: by the shortest way from the pitch before, another one at each onset of the same chord.
+def held(scene: Scene, steps: list[int], was: int, low: int, high: int, taken: int, moves: bool) -> dict[int, int]:
+    """Return held tones: by the shortest way from the pitch before, another one at each onset of a bar.
 
-    `taken` are the pitch classes that other held voices have, left to them while the chord has others.
+    The first may stay where it was unless it `moves`. `taken` are the pitch classes that other held voices have, left
+    to them while the chord has others.
     """
     found = {}
     centre = (low + high) / 2
-    last = -1
+    last = was if moves else None
     for step in steps:
         bits = harmony.mask(scene.tones(step))
         free = bits & ~taken or bits
@@ -134,14 +135,14 @@ def lead(scene: Scene, seed: int, steps: list[int], low: int, high: int) -> dict
 
 
 def contour(seed: int, theme: int, motif: int, step: int) -> float:
-    """Return a motif's height -1..1 at a step: three slow waves whose shape the seed draws for each theme.
+    """Return a motif's height, about -1..1, at a step: three slow waves whose shape the seed draws for each theme.
 
-        h = (sum a_k sin(2 pi (k s / 16 + phi_k))) / sum a_k,   k = 1, 2, 3,   a_k = (0.5 + u_k) / k
+        h = 1.3 (sum a_k sin(2 pi (k s / 16 + phi_k))) / sum a_k,   k = 1, 2, 3,   a_k = (0.5 + u_k) / k^2
     """  # fmt: skip
     total = most = 0.0
     for k in (1, 2, 3):
-        a = (0.5 + chance(seed, theme, motif, k, 5)) / k
+        a = (0.5 + chance(seed, theme, motif, k, 5)) / (k * k)
         phi = chance(seed, theme, motif, k, 6)
         total += a * math.sin(2.0 * math.pi * (k * step / BAR + phi))
         most += a
-    return 1.5 * total / most
+    return 1.3 * total / most

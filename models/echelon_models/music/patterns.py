@@ -6,7 +6,7 @@ so what sounds at one density sounds at every greater one, and neighbouring bars
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,11 +25,10 @@ _MASK = (1 << 64) - 1
 WEAKNESS = tuple(0.0 if s % 4 == 0 else 0.5 if s % 2 == 0 else 1.0 for s in range(BAR))
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """One onset as wished: step 0..31, sound (MIDI note, or 128 + drum), level 1..9 (1 matters most), and its state.
 
-    `velocity` 0..5 pp..ff, `articulation` 0..4, `duration` in sixteenths, `count` 2 for two strikes within the step,
+    `velocity` 0..5 pp..ff, `articulation` 0..4, `duration` in sixteenths, `strikes` 2 within the step,
     `effects` bits.
     """
 
@@ -39,7 +38,7 @@ class Note:
     velocity: int = MF
     articulation: int = NONE
     duration: int = 1
-    count: int = 1
+    strikes: int = 1
     effects: int = 0
 
     @property
@@ -49,18 +48,23 @@ class Note:
 
     def later(self) -> Note:
         """Return the same note a bar later."""
-        return replace(self, step=self.step + BAR)
+        return Note(self[0] + BAR, *self[1:])
 
 
-def chance(*keys: int) -> float:
-    """Return a number 0 <= u < 1 that depends on the integers alone (splitmix64 over them)."""
+def draw(*keys: int) -> int:
+    """Return 64 bits that depend on the integers alone (splitmix64 over them)."""
     state = 0x9E3779B97F4A7C15
     for key in keys:
         state = (state ^ (key & _MASK)) * 0xBF58476D1CE4E5B9 & _MASK
         state ^= state >> 29
         state = (state + 0x9E3779B97F4A7C15) * 0x94D049BB133111EB & _MASK
         state ^= state >> 32
-    return (state >> 11) / (1 << 53)
+    return state
+
+
+def chance(*keys: int) -> float:
+    """Return a number 0 <= u < 1 that depends on the integers alone."""
+    return (draw(*keys) >> 11) / (1 << 53)
 
 
 def threshold(level: int, step: int, syncopation: float, variation: float) -> float:
@@ -101,8 +105,8 @@ def fit(notes: list[Note]) -> list[Note]:
         if room and velocity != leader.velocity:
             velocity = leader.velocity
         for n in run:
-            count = 2 if n.count == 2 and n.sound == last else 1
-            fitted.append(Note(n.step, n.sound, n.level, velocity, articulation, duration, count, effects))
+            strikes = 2 if n.strikes == 2 and n.sound == last else 1
+            fitted.append(Note(n.step, n.sound, n.level, velocity, articulation, duration, strikes, effects))
             last = n.sound
         before, i = run[-1].step, j
     return fitted
@@ -119,7 +123,7 @@ def onsets(rows: list[list[Note]]) -> ev.Events:
     for track, row in enumerate(rows):
         for n in row:
             sound = n.sound - DRUM * n.drum
-            state = (n.count, n.articulation, n.duration, n.effects, ev.VELOCITIES[n.velocity])
+            state = (n.strikes, n.articulation, n.duration, n.effects, ev.VELOCITIES[n.velocity])
             values.append((track, n.step, n.drum, sound, *state, 0.0, 0.0))
     found[:] = values
     return found

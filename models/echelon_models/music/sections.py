@@ -27,7 +27,7 @@ class Form:
 
     section: int = INTRO
     age: int = 0
-    begun: bool = False  # a body was seen
+    begun: bool = False
     drive: float = 0.0
     slow: float = 0.3
     low: float = 0.25
@@ -44,12 +44,13 @@ class Form:
         now = 0.75 * now + 0.15 * min(max(tension / 0.6, 0.0), 1.0) + 0.10 * min(max(c, 0.0), 1.0)
         self.drive += 0.6 * (now - self.drive)
         self.slow += 0.15 * (self.drive - self.slow)
-        if not active:
-            wanted = OUTRO if self.begun else INTRO
-        elif not self.begun or self.section == OUTRO:
+        if not self.begun:  # the piece begins, whether somebody moves or not
             self.begun = True
-            self.section, self.age = INTRO, 0
             return
+        if not active:
+            wanted = INTRO if self.section == INTRO and self.age + 1 < LEAST_BARS[INTRO] else OUTRO
+        elif self.section == OUTRO:
+            wanted = INTRO
         else:
             least = 2 if self.drive < QUIET else LEAST_BARS[self.section]
             wanted = self._wanted() if bar % 2 == 0 and self.age + 1 >= least else self.section
