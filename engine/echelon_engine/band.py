@@ -8,6 +8,7 @@ drive one parameter it is their weighted mean. Source: spec/music.md, "The condu
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping as NumbersByName
 from dataclasses import dataclass
 from typing import Literal
 
@@ -104,6 +105,16 @@ class Mapping:
     smooth_s: float
     weight: float = 1.0
 
+    def position(self, value: float) -> float:
+        """Return u of a value of the source."""
+        v = abs(value) if self.sense == "size" else value
+        if self.curve == "log":
+            u = math.log(max(v, self.low) / self.low) / math.log(self.high / self.low)
+        else:
+            u = (v - self.low) / (self.high - self.low)
+        u = min(max(u, 0.0), 1.0)
+        return 1.0 - u if self.sense == "down" else u
+
 
 # Ranges: about the 5th and 95th percentile of a quiet and of a wild dance.
 MAPPINGS: tuple[Mapping, ...] = (
@@ -126,12 +137,23 @@ MAPPINGS: tuple[Mapping, ...] = (
 )
 
 
+def settled(sources: NumbersByName[str, float]) -> NDArray[np.float64]:
+    """Return the 15 parameters that sources (all of SOURCES, by name) lead to if they stay as they are."""
+    total, weight = np.zeros(BAND_LANES), np.zeros(BAND_LANES)
+    for mapping in MAPPINGS:
+        lane = BAND_LANE[mapping.parameter]
+        total[lane] += mapping.weight * mapping.position(sources[mapping.source])
+        weight[lane] += mapping.weight
+    return total / weight
+
+
 def mapping_arrays() -> tuple[
     NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]
 ]:
-    """Return the mappings for kernels: source and parameter int64 (16,), (low, high, smooth_s, weight) float64 (16, 4),
-    curve (1: log) int64 (16,), sense (0 up, 1 down, 2 size) int64 (16,).
-    """  # fmt: skip
+    """Return the mappings for kernels, a row each: source, parameter, numbers (float64), curve, sense.
+
+    int64 (16,) but the numbers, (16, 4): low, high, smooth_s, weight. Curve 1 is log; sense 0 up, 1 down, 2 size.
+    """
     source = np.array([SOURCES.index(m.source) for m in MAPPINGS], np.int64)
     parameter = np.array([BAND_LANE[m.parameter] for m in MAPPINGS], np.int64)
     number = np.array([(m.low, m.high, m.smooth_s, m.weight) for m in MAPPINGS], np.float64)

@@ -27,7 +27,7 @@ from echelon_models.music.patterns import (
 )
 from echelon_models.music.score import Heard
 from echelon_models.music.sections import BREAKDOWN, BUILD, CLIMAX, INTRO, OUTRO, Form
-from echelon_models.music.styles import FILL_LETTERS, Part, Style, Track
+from echelon_models.music.style import FILL_LETTERS, Part, Style, Track
 
 KICK, SNARE, HH, CLAP, BASS, PAD, LEAD, STAB, ARP, FX, VOX, AMB = range(12)
 PHRASE = 4  # bars

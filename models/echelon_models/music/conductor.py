@@ -22,7 +22,7 @@ from echelon_models.music.arranger import EMPTY, Arranger, Bar
 from echelon_models.music.patterns import BAR, fit, onsets
 from echelon_models.music.score import Heard, Score
 from echelon_models.music.sections import Form
-from echelon_models.music.styles import Style
+from echelon_models.music.style import Style
 
 Mode = Literal["rules", "continuous", "diffusion", "coupled"]
 MODES: tuple[Mode, ...] = ("rules", "continuous", "diffusion", "coupled")

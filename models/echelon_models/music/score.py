@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -43,8 +44,10 @@ class Heard:
         )
 
     def of(self, name: str) -> float:
-        """Return a parameter of the band by its name."""
-        return float(self.parameter[BAND_LANE[name]])
+        """Return a parameter of the band by its name, 0..1; neutral where it is not finite."""
+        lane = BAND_LANE[name]
+        value = float(self.parameter[lane])
+        return min(max(value, 0.0), 1.0) if math.isfinite(value) else float(BAND_NEUTRAL[lane])
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ class Form:
     section: int = INTRO
     age: int = 0
     begun: bool = False
+    now: float = 0.0  # drive of the newest bar alone
     drive: float = 0.0
     slow: float = 0.3
     low: float = 0.25
@@ -41,7 +42,8 @@ class Form:
             self.low += (0.5 if place < self.low else 0.02) * (place - self.low)
         spread = max(self.high - self.low, 0.3)
         now = min(max((place - self.low) / spread, 0.0), 1.0)
-        now = 0.75 * now + 0.15 * min(max(tension / 0.6, 0.0), 1.0) + 0.10 * min(max(c, 0.0), 1.0)
+        now = 0.75 * now + 0.15 * _share(tension / 0.6) + 0.10 * _share(c)
+        self.now = now
         self.drive += 0.6 * (now - self.drive)
         self.slow += 0.15 * (self.drive - self.slow)
         if not self.begun:  # the piece begins, whether somebody moves or not
@@ -73,12 +75,17 @@ class Form:
                 return CLIMAX
             return BREAKDOWN if d < QUIET else GROOVE if d < 0.42 or over else BUILD
         if self.section == CLIMAX:
-            if d < 0.35 or over:
+            if d < 0.35 or self.now < QUIET or over:
                 return BREAKDOWN
             return GROOVE if d < 0.52 else CLIMAX
         if d > 0.75:
             return BUILD
         return GROOVE if d > 0.35 or over else BREAKDOWN
+
+
+def _share(x: float) -> float:
+    """Return x within 0..1, and 0 for what is no number."""
+    return min(x, 1.0) if x > 0.0 else 0.0
 
 
 def _place(energy: float) -> float:

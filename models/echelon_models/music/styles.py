@@ -8,172 +8,20 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from echelon_engine.config import SCALES
-from echelon_engine.errors import UserError, nearest
-from echelon_models.music import harmony, tokens
+from echelon_engine.errors import nearest
+from echelon_engine.scales import SCALES
+from echelon_models.music import harmony
 from echelon_models.music.harmony import Chord, HarmonyError
-from echelon_models.music.patterns import BAR, FEELS, LEVELS, NONE
 from echelon_models.music.sections import SECTIONS
+from echelon_models.music.style import CHORD_TRACKS, TRACKS, Style, StyleError
+from echelon_models.music.style_parts import read_fills, read_tracks
+from echelon_models.music.style_table import StyleTable
+
+__all__ = ["CHORD_TRACKS", "FOLDER", "TRACKS", "Style", "StyleError", "load", "names", "parse"]
 
 FOLDER = Path(__file__).parent / "styles"
-TRACKS = tokens.TRACKS
-DRUM_TRACKS = frozenset(tokens.DRUM_TRACKS)
-FX = TRACKS.index("FX")
-CHORD_TRACKS = tuple(TRACKS.index(name) for name in ("PAD", "STAB", "ARP", "VOX", "AMB"))
-TONES = "1234567890"  # of `tones`: 8 and 0 are the root an octave up and down
-SHAPES = ("up", "down", "updown", "broken")
-FILL_LETTERS = dict(zip("kshocrtp", (0, 1, 2, 3, 4, 5, 6, 7), strict=True))  # drums; `*` twice, `!` break
-REGISTERS = {"BASS": (36, 52), "PAD": (52, 69), "LEAD": (60, 84), "STAB": (55, 74), "ARP": (57, 82)} | {
-    "FX": (48, 84), "VOX": (55, 74), "AMB": (48, 67)
-}  # fmt: skip
-
-Levels = tuple[int, ...]  # a level 1..9 or 0 a cell; 16 or 32 cells
-
-
-class StyleError(UserError):
-    """A style that cannot be played, with the place and the reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What a track plays in a section: levels for each drum, and levels, tones and a feel for its pitches."""
-
-    drums: tuple[tuple[int, Levels], ...] = ()
-    play: Levels = ()
-    tones: str = ""
-    feel: tuple[int, ...] = (NONE,) * BAR
-
-    @property
-    def silent(self) -> bool:
-        """Whether nothing is written in it."""
-        return not any(self.play) and not any(any(levels) for _, levels in self.drums)
-
-
-@dataclass(frozen=True, slots=True)
-class Track:
-    """A track of a style: its place in the mix, its register, and its parts: for each section, alternatives."""
-
-    level_db: float
-    pan: float
-    velocity: int  # 0..5, pp..ff
-    register: tuple[int, int]
-    length: int  # sixteenths; 0: as the rhythm and the articulation say
-    shape: str
-    effects: tuple[int, ...]  # bits, for each section
-    parts: tuple[tuple[Part, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Style:
-    """A style as checked. Pitch classes count from C; `progressions` has, for each section, chords a bar."""
-
-    name: str
-    about: str
-    tempo: tuple[float, float, float]  # lowest, default, highest; beats a minute
-    swing: float  # share of an eighth that its first sixteenth takes, 0.5..0.7
-    longest_silence_bars: int
-    onsets_a_bar: tuple[float, float]  # of the whole band at density 0 and 1
-    root: int
-    scale: int  # bit i: i semitones above the root
-    melody: int  # pitch classes the lead may use
-    borrowed: bool
-    leading_tone: bool
-    progressions: tuple[tuple[tuple[Chord, ...], ...], ...]
-    cadence: Chord | None
-    playing: tuple[frozenset[int], ...]  # tracks, for each section
-    tracks: tuple[Track | None, ...]
-    fills: tuple[tuple[tuple[int, str], ...], ...]
-
-    @property
-    def allowed(self) -> int:
-        """Pitch classes that may sound: the scale, and whatever its written chords borrow."""
-        bits = harmony.shifted(self.scale, self.root)
-        for progression in self.progressions:
-            for bar in progression:
-                for found in bar:
-                    bits |= harmony.mask(found.tones)
-        if self.cadence is not None:
-            bits |= harmony.mask(self.cadence.tones)
-        return bits | (1 << (self.root - 1) % 12 if self.leading_tone else 0)
-
-    @property
-    def levels_db(self) -> tuple[float, ...]:
-        """The level of each of the twelve tracks; 0 where the style has none."""
-        return tuple(track.level_db if track else 0.0 for track in self.tracks)
-
-    @property
-    def pans(self) -> tuple[float, ...]:
-        """The place of each of the twelve tracks, -1 left .. 1 right."""
-        return tuple(track.pan if track else 0.0 for track in self.tracks)
-
-
-class _Table:
-    """A table of a style file that knows its place, for messages, and which keys were asked for."""
-
-    def __init__(self, file: str, place: str, values: Any) -> None:
-        if not isinstance(values, Mapping):
-            raise StyleError(f"{file}: {place} = {values!r}", "is a table", f"write [{place}]")
-        self.file, self.place, self.values = file, place, values
-
-    def at(self, key: str) -> str:
-        return f"{self.place}.{key}" if self.place else key
-
-    def refuse(self, key: str, rule: str, remedy: str = "") -> StyleError:
-        value = self.values.get(key)
-        shown = f" = {value!r}" if key in self.values and not isinstance(value, dict) else ""
-        return StyleError(f"{self.file}: {self.at(key)}{shown}", rule, remedy)
-
-    def only(self, known: Iterable[str]) -> None:
-        known = list(known)
-        for key in self.values:
-            if key not in known:
-                spelled = {name.lower(): name for name in known}
-                hint = nearest(key, spelled)
-                for low, name in spelled.items():
-                    hint = hint.replace(repr(low), repr(name))
-                raise StyleError(f"{self.file}: {self.at(key)}", "no such key", hint or "known: " + " ".join(known))
-
-    def table(self, key: str) -> _Table:
-        return _Table(self.file, self.at(key), self.values.get(key, {}))
-
-    def text(self, key: str, default: str | None = None) -> str:
-        value = self.values.get(key, default)
-        if value is None:
-            raise StyleError(f"{self.file}: {self.at(key)}", "is missing", "every style says it")
-        if not isinstance(value, str):
-            raise self.refuse(key, "is a text", "put it in quotes")
-        return value
-
-    def flag(self, key: str) -> bool:
-        value = self.values.get(key, False)
-        if not isinstance(value, bool):
-            raise self.refuse(key, "is true or false")
-        return value
-
-    def number(self, key: str, default: float, low: float, high: float) -> float:
-        value = self.values.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise self.refuse(key, f"is a number from {low:g} to {high:g}", f"the default is {default:g}")
-        return float(value)
-
-    def texts(self, key: str) -> list[str]:
-        """Return a text or a list of texts as a list; empty where the key is absent."""
-        value = self.values.get(key, [])
-        value = [value] if isinstance(value, str) else value
-        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-            raise self.refuse(key, "is a text, or a list of texts")
-        return value
-
-    def one_of(self, key: str, known: Iterable[str], default: str | None = None) -> str:
-        value, known = self.text(key, default), list(known)
-        if value not in known:
-            raise self.refuse(key, "is one of " + ", ".join(known), nearest(value, known))
-        return value
 
 
 def names(folder: Path | None = None) -> list[str]:
@@ -209,7 +57,7 @@ def parse(text: str, file: str = "style.toml") -> Style:
         values = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise StyleError(file, f"is not TOML: {error}", "correct that line") from None
-    top = _Table(file, "", values)
+    top = StyleTable(file, "", values)
     top.only(
         ("about", "tempo", "swing", "longest_silence_bars", "onsets_a_bar", "harmony", "sections", "tracks", "fills")
     )
@@ -232,7 +80,7 @@ def parse(text: str, file: str = "style.toml") -> Style:
     cadence = (
         _chord(tonal, "cadence", tonal.text("cadence"), root, scale, borrowed) if "cadence" in tonal.values else None
     )
-    tracks, playing = _tracks(top), _sections(top)
+    tracks, playing = read_tracks(top), _sections(top)
     for section, wanted in enumerate(playing):
         for track in sorted(wanted):
             if tracks[track] is None:
@@ -257,11 +105,11 @@ def parse(text: str, file: str = "style.toml") -> Style:
         cadence=cadence,
         playing=playing,
         tracks=tracks,
-        fills=_fills(top),
+        fills=read_fills(top),
     )
 
 
-def _tempo(top: _Table) -> tuple[float, float, float]:
+def _tempo(top: StyleTable) -> tuple[float, float, float]:
     value = top.values.get("tempo")
     fits = isinstance(value, list) and len(value) == 3 and all(type(v) in (int, float) for v in value)
     if not isinstance(value, list) or not fits or not 40.0 <= value[0] <= value[1] <= value[2] <= 240.0:
@@ -271,7 +119,7 @@ def _tempo(top: _Table) -> tuple[float, float, float]:
     return float(value[0]), float(value[1]), float(value[2])
 
 
-def _onsets(top: _Table) -> tuple[float, float]:
+def _onsets(top: StyleTable) -> tuple[float, float]:
     value = top.values.get("onsets_a_bar")
     fits = isinstance(value, list) and len(value) == 2 and all(type(v) in (int, float) for v in value)
     if not isinstance(value, list) or not fits or not 1.0 <= value[0] < value[1] <= 192.0:
@@ -279,7 +127,7 @@ def _onsets(top: _Table) -> tuple[float, float]:
     return float(value[0]), float(value[1])
 
 
-def _chord(table: _Table, key: str, numeral: str, root: int, scale: int, borrowed: bool) -> Chord:
+def _chord(table: StyleTable, key: str, numeral: str, root: int, scale: int, borrowed: bool) -> Chord:
     try:
         found = harmony.chord(numeral, root, scale)
     except HarmonyError as error:
@@ -303,7 +151,9 @@ def nearest_numeral(numeral: str, root: int, scale: int) -> str:
     return ""
 
 
-def _progressions(tonal: _Table, root: int, scale: int, borrowed: bool) -> tuple[tuple[tuple[Chord, ...], ...], ...]:
+def _progressions(
+    tonal: StyleTable, root: int, scale: int, borrowed: bool
+) -> tuple[tuple[tuple[Chord, ...], ...], ...]:
     found = []
     for section in ("progression", *SECTIONS):
         bars = tonal.texts(section)
@@ -319,7 +169,7 @@ def _progressions(tonal: _Table, root: int, scale: int, borrowed: bool) -> tuple
     return tuple(own or found[0] for own in found[1:])
 
 
-def _sections(top: _Table) -> tuple[frozenset[int], ...]:
+def _sections(top: StyleTable) -> tuple[frozenset[int], ...]:
     table = top.table("sections")
     table.only(SECTIONS)
     found = []
@@ -335,138 +185,4 @@ def _sections(top: _Table) -> tuple[frozenset[int], ...]:
         if not tracks and section != "Outro":
             raise table.refuse(section, "names at least one track")
         found.append(frozenset(tracks))
-    return tuple(found)
-
-
-def _tracks(top: _Table) -> tuple[Track | None, ...]:
-    table = top.table("tracks")
-    table.only(TRACKS)
-    return tuple(
-        _track(table.table(name), index) if name in table.values else None for index, name in enumerate(TRACKS)
-    )
-
-
-def _track(table: _Table, index: int) -> Track:
-    drums = tokens.DRUMS if index in DRUM_TRACKS else ()
-    pitched = ("play", "tones") if index not in DRUM_TRACKS or index == FX else ()
-    part_keys = (*drums, *pitched, "feel")
-    table.only((*part_keys, "level_db", "pan", "velocity", "register", "length", "shape", "effects", *SECTIONS))
-    parts, effects = [], []
-    for section in SECTIONS:
-        own = table.table(section)
-        own.only((*part_keys, "effects"))
-        rhythm = any(key in own.values for key in (*drums, "play"))
-        # A section that writes a rhythm of its own replaces the whole part, otherwise only what it names.
-        base = {} if rhythm else {key: value for key, value in table.values.items() if key in part_keys}
-        merged = _Table(table.file, table.at(section) if rhythm else table.place, {**base, **own.values})
-        parts.append(_parts(merged, drums, bool(pitched)))
-        effects.append(_effects(own if "effects" in own.values else table))
-    return Track(
-        level_db=table.number("level_db", 0.0, -60.0, 6.0),
-        pan=table.number("pan", 0.0, -1.0, 1.0),
-        velocity=tokens.DYNAMICS.index(table.one_of("velocity", tokens.DYNAMICS, "mf")),
-        register=_register(table, index),
-        length=_length(table),
-        shape=table.one_of("shape", SHAPES, "updown"),
-        effects=tuple(effects),
-        parts=tuple(parts),
-    )
-
-
-def _parts(table: _Table, drums: Iterable[str], pitched: bool) -> tuple[Part, ...]:
-    keys = [key for key in (*drums, "play", "tones", "feel") if key in table.values]
-    written = {key: table.texts(key) for key in keys}
-    count = max((len(texts) for texts in written.values()), default=1)
-    for key, texts in written.items():
-        if len(texts) not in (1, count):
-            raise table.refuse(key, f"has {len(texts)} alternatives where the part has {count}", "write one, or all")
-        for text in texts:
-            if key not in ("tones", "feel"):
-                _cells(table, key, text, LEVELS, "a level 1..9 or `.`")
-            elif key == "feel":
-                _cells(table, key, text, "".join(FEELS), "s, l, a, g or `.`")
-            else:
-                _cells(table, key, text, TONES, "1..9, 0 or `.`")
-    found = []
-    for i in range(count):
-        chosen = {key: texts[i % len(texts)] for key, texts in written.items()}
-        found.append(
-            Part(
-                drums=tuple((tokens.DRUMS.index(d), _levels(chosen[d])) for d in drums if d in chosen),
-                play=_levels(chosen["play"]) if "play" in chosen else (),
-                tones=chosen.get("tones", "." * BAR),
-                feel=tuple(FEELS[letter] for letter in chosen.get("feel", "." * BAR)),
-            )
-        )
-    if pitched and "tones" in written and "play" not in written:
-        raise table.refuse("tones", "says the tones of `play`, which is missing", "write play, too")
-    return tuple(found)
-
-
-def _cells(table: _Table, key: str, text: str, letters: str, rule: str) -> None:
-    if len(text) not in (BAR, 2 * BAR):
-        raise StyleError(
-            f"{table.file}: {table.at(key)} = {text!r}",
-            f"has {len(text)} cells; a pattern has {BAR} (one bar) or {2 * BAR} (two)",
-            f"add {BAR - len(text)}" if len(text) < BAR else "count them again",
-        )
-    for i, letter in enumerate(text):
-        if letter != "." and letter not in letters:
-            raise StyleError(f"{table.file}: {table.at(key)} = {text!r}", f"cell {i + 1} is {letter!r}: each is {rule}")
-
-
-def _levels(text: str) -> Levels:
-    return tuple(0 if letter == "." else int(letter) for letter in text)
-
-
-def _effects(table: _Table) -> int:
-    bits = 0
-    for name in table.text("effects", "").split():
-        if name not in tokens.EFFECTS:
-            raise table.refuse("effects", f"{name!r} is no effect", nearest(name, tokens.EFFECTS))
-        bits |= 1 << tokens.EFFECTS.index(name)
-    return bits
-
-
-def _register(table: _Table, index: int) -> tuple[int, int]:
-    default = REGISTERS.get(TRACKS[index], (36, 84))
-    if "register" not in table.values:
-        return default
-    ends = table.texts("register")
-    try:
-        low, high = (tokens.midi_note(tokens.token_of(end)) for end in ends)
-    except (ValueError, UserError):
-        raise table.refuse("register", "is two notes from C2 to C6", 'write ["C3", "A4"]') from None
-    if high - low < 12:
-        raise table.refuse("register", "spans an octave at least", "or not every chord has a tone in it")
-    return low, high
-
-
-def _length(table: _Table) -> int:
-    if "length" not in table.values:
-        return 0
-    return tokens.SIXTEENTHS[tokens.DURATIONS.index(table.one_of("length", tokens.DURATIONS))]
-
-
-def _fills(top: _Table) -> tuple[tuple[tuple[int, str], ...], ...]:
-    value = top.values.get("fills", [])
-    if not isinstance(value, list):
-        raise top.refuse("fills", "is a list of tables", "write [[fills]]")
-    found = []
-    for i, fill in enumerate(value):
-        table = _Table(top.file, f"fills[{i}]", fill)
-        table.only(TRACKS)
-        rows = []
-        for name in table.values:
-            text, index = table.text(name), TRACKS.index(name)
-            letters = "".join(FILL_LETTERS) + "*!" if index in DRUM_TRACKS else "!"
-            if len(text) != BAR:
-                raise table.refuse(name, f"has {len(text)} cells; a fill has {BAR}", "it is one bar")
-            for cell, letter in enumerate(text):
-                if letter != "." and letter not in letters:
-                    raise table.refuse(
-                        name, f"cell {cell + 1} is {letter!r}: each is one of {' '.join(letters)} or `.`"
-                    )
-            rows.append((index, text))
-        found.append(tuple(rows))
     return tuple(found)
