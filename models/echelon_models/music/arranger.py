@@ -26,10 +26,11 @@ from echelon_models.music.patterns import (
     threshold,
 )
 from echelon_models.music.score import Heard
-from echelon_models.music.sections import BREAKDOWN, BUILD, CLIMAX, INTRO, OUTRO, Form
+from echelon_models.music.sections import BREAKDOWN, BUILD, CLIMAX, GROOVE, INTRO, OUTRO, Form
 from echelon_models.music.style import FILL_LETTERS, Part, Style, Track
 
 KICK, SNARE, HH, CLAP, BASS, PAD, LEAD, STAB, ARP, FX, VOX, AMB = range(12)
+OPEN_HAT = tokens.DRUMS.index("oh")
 PHRASE = 4  # bars
 VOICES = (PAD, VOX, AMB)  # led together, each one tone of the chord
 DELAY_BIT = 1 << tokens.EFFECTS.index("delay")
@@ -89,6 +90,9 @@ class Arranger:
             before = dict(self._pitch)
             for track, cells in sorted(self._choose(scene).items()):
                 rows[track] = self._track(scene, track, cells)
+            if style.crash and not scene.age and scene.section in (GROOVE, CLIMAX) and bar:
+                first = [Note(0, DRUM + OPEN_HAT, 1)]
+                rows[FX] = first + [n for n in rows[FX] if n.step]
             breaks = self._fill(scene, rows)
             if ahead:
                 self._pitch = before

@@ -6,6 +6,7 @@ so what sounds at one density sounds at every greater one, and neighbouring bars
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +52,7 @@ class Note(NamedTuple):
         return Note(self[0] + BAR, *self[1:])
 
 
+@lru_cache(maxsize=4096)
 def draw(*keys: int) -> int:
     """Return 64 bits that depend on the integers alone (splitmix64 over them)."""
     state = 0x9E3779B97F4A7C15

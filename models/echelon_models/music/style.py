@@ -70,6 +70,7 @@ class Style:
     scale: int  # bit i: i semitones above the root
     melody: int  # pitch classes the lead may use
     borrowed: bool
+    crash: bool  # an open hat where a section begins
     leading_tone: bool
     progressions: tuple[tuple[tuple[Chord, ...], ...], ...]
     cadence: Chord | None

@@ -59,7 +59,18 @@ def parse(text: str, file: str = "style.toml") -> Style:
         raise StyleError(file, f"is not TOML: {error}", "correct that line") from None
     top = StyleTable(file, "", values)
     top.only(
-        ("about", "tempo", "swing", "longest_silence_bars", "onsets_a_bar", "harmony", "sections", "tracks", "fills")
+        (
+            "about",
+            "tempo",
+            "swing",
+            "longest_silence_bars",
+            "onsets_a_bar",
+            "crash",
+            "harmony",
+            "sections",
+            "tracks",
+            "fills",
+        )
     )
     tonal = top.table("harmony")
     tonal.only(("root", "scale", "melody", "progression", "cadence", "borrowed", "leading_tone", *SECTIONS))
@@ -100,6 +111,7 @@ def parse(text: str, file: str = "style.toml") -> Style:
         scale=scale,
         melody=harmony.shifted(melody, root),
         borrowed=borrowed,
+        crash=top.flag("crash"),
         leading_tone=tonal.flag("leading_tone"),
         progressions=progressions,
         cadence=cadence,
