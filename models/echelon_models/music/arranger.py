@@ -72,11 +72,11 @@ EMPTY = Bar([[] for _ in tokens.TRACKS], (0, 0), {})
 
 
 class Arranger:
-    """Writes bars; remembers the pitches its voices stand on, and nothing else."""
+    """Writes bars; remembers `pitch`, the note on which each track stands, and nothing else."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self._pitch: dict[int, int] = {}
+        self.pitch: dict[int, int] = {}
 
     def bar(self, style: Style, form: Form, bar: int, heard: Heard, *, ahead: bool = False) -> Bar:
         """Return bar number `bar`, in which `form` stands.
@@ -87,7 +87,7 @@ class Arranger:
         rows: Rows = [[] for _ in tokens.TRACKS]
         breaks: dict[int, int] = {}
         if scene.section != OUTRO or scene.age < OUTRO_BARS:
-            before = dict(self._pitch)
+            before = dict(self.pitch)
             for track, cells in sorted(self._choose(scene).items()):
                 rows[track] = self._track(scene, track, cells)
             if style.crash and not scene.age and scene.section in (GROOVE, CLIMAX) and bar:
@@ -95,7 +95,7 @@ class Arranger:
                 rows[FX] = first + [n for n in rows[FX] if n.step]
             breaks = self._fill(scene, rows)
             if ahead:
-                self._pitch = before
+                self.pitch = before
         return Bar(rows, (harmony.mask(scene.chords[0]), harmony.mask(scene.chords[1])), breaks)
 
     def _scene(self, style: Style, form: Form, bar: int, heard: Heard, age: int) -> Scene:
@@ -240,7 +240,7 @@ class Arranger:
         if not steps:
             return {}
         low, high = voice.register
-        was = self._pitch.get(track, (low + high) // 2)
+        was = self.pitch.get(track, (low + high) // 2)
         if track == LEAD:
             found = melody.lead(scene, self.seed, steps, low, high)
         elif track == ARP:
@@ -248,12 +248,12 @@ class Arranger:
         elif track == BASS:
             found = melody.bass(scene, part.tones, steps, low, high)
         elif track in VOICES:
-            taken = {p % 12 for t, p in self._pitch.items() if t in VOICES and t < track}
+            taken = {p % 12 for t, p in self.pitch.items() if t in VOICES and t < track}
             moves = chance(self.seed, scene.bar, track, 4) < 0.6
             found = melody.held(scene, steps, was, low, high, harmony.mask(taken), moves)
         else:
             found = melody.stabs(scene, part.tones, steps, was, low, high)
-        self._pitch[track] = found[steps[-1]]
+        self.pitch[track] = found[steps[-1]]
         return found
 
     def _fill(self, scene: Scene, rows: Rows) -> dict[int, int]:

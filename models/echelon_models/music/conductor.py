@@ -9,6 +9,7 @@ Source: spec/music.md, "The conductor".
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
@@ -28,6 +29,7 @@ Mode = Literal["rules", "continuous", "diffusion", "coupled"]
 MODES: tuple[Mode, ...] = ("rules", "continuous", "diffusion", "coupled")
 
 REPEAT_WITHIN = 3  # sixteenths
+RULES_DENSITY = (0.35, 0.50, 0.65, 0.85, 0.30, 0.30)  # of each section in the mode `rules`, which moves none by itself
 
 
 class ModeError(UserError):
@@ -37,7 +39,8 @@ class ModeError(UserError):
 class Conductor:
     """The composer of the modes `rules` and `continuous`: both write notes alike, and differ in who moves `parameter`.
 
-    `style` and `mode` may be changed between calls and hold from the next bar. Raises `ModeError`.
+    In `rules` the section alone says how dense it is. `style` and `mode` may be changed between calls and hold from
+    the next bar. Raises `ModeError`.
     """
 
     def __init__(self, style: Style, seed: int = 1, mode: str = "continuous") -> None:
@@ -46,7 +49,8 @@ class Conductor:
         self.form = Form()
         self._mode: Mode = check_mode(mode)
         self._arranger = Arranger(seed)
-        self._played: dict[int, Bar] = {}  # the newest bar by its number
+        self._played: dict[int, Bar] = {}  # the newest bars by their numbers
+        self._before: tuple[int, Form, dict[int, int]] = (-1, replace(self.form), {})
 
     @property
     def mode(self) -> Mode:
@@ -61,15 +65,21 @@ class Conductor:
         """Return the two bars of which `bar` (0, 1, 2 ..) is one, as they are to be played from there on.
 
         At an even bar both halves are new, the second as it would be if nothing changed; at an odd bar the second is
-        made anew and the first is what was played.
+        made anew and the first is what was played. The same bar may be asked for again.
         """
+        if bar == self._before[0]:  # asked again, after a style or a mode was changed: as if it were the first time
+            self.form, self._arranger.pitch = replace(self._before[1]), dict(self._before[2])
+        else:
+            self._before = (bar, replace(self.form), dict(self._arranger.pitch))
         self.form.advance(bar, heard.energy, heard.tension, heard.c, heard.active)
+        if self._mode == "rules":
+            heard = heard.but("rhythmic_density", RULES_DENSITY[self.form.section])
         here = self._arranger.bar(self.style, self.form, bar, heard)
         if bar % 2:
             halves = (self._played.get(bar - 1, EMPTY), here)
         else:
             halves = (here, self._arranger.bar(self.style, self.form, bar + 1, heard, ahead=True))
-        self._played = {bar: here}
+        self._played = {bar: here} if bar % 2 == 0 else {bar - 1: halves[0], bar: here}
         chord = np.array([*halves[0].chords, *halves[1].chords], np.uint32)
         return Score(write(halves), chord, self.form.section, self.style.swing)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,6 +42,12 @@ class Heard:
             active=bool(records["state"][-1] != _IDLE),
             parameter=np.array(parameter, np.float64),
         )
+
+    def but(self, name: str, value: float) -> Heard:
+        """Return the same with another value of one parameter."""
+        parameter = self.parameter.copy()
+        parameter[BAND_LANE[name]] = value
+        return replace(self, parameter=parameter)
 
     def of(self, name: str) -> float:
         """Return a parameter of the band by its name, 0..1; neutral where it is not finite."""

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from echelon_models.music import preview, tokens
 from echelon_models.music.conductor import MODES, Conductor, ModeError
 from echelon_models.music.preview import course, imagined, rehearse
 from echelon_models.music.score import Heard, Score
-from echelon_models.music.sections import OUTRO
+from echelon_models.music.sections import CLIMAX, GROOVE, INTRO, OUTRO
 from echelon_models.music.styles import CHORD_TRACKS, Style, load, names
 
 LEAD = tokens.TRACKS.index("LEAD")
@@ -212,6 +213,17 @@ def test_same_inputs_same_grids() -> None:
     assert not np.array_equal(play(1), play(2))
 
 
+def test_a_bar_may_be_asked_for_again() -> None:
+    """Asked again the same bar has the same notes, and what follows is as if it had been asked once."""
+    once, twice = Conductor(style("house")), Conductor(style("house"))
+    for bar, heard in enumerate(course("wave", 24)):
+        expected = once.compose(bar, heard)
+        for _ in range(1 + bar % 3):
+            got = twice.compose(bar, heard)
+            assert np.array_equal(got.grid, expected.grid)
+            assert np.array_equal(got.chord, expected.chord)
+
+
 def test_style_and_mode_change_at_the_next_bar() -> None:
     """A new style is heard in the next composed bar, in its own key, and the form goes on."""
     conductor = Conductor(style("house"))
@@ -224,6 +236,17 @@ def test_style_and_mode_change_at_the_next_bar() -> None:
     assert conductor.mode == "rules"
     for onset in sounding(10, after):
         assert onset["kind"] == ev.DRUM or 1 << int(onset["sound"]) % 12 & style("techno").allowed
+
+
+def test_rules_make_sections_as_dense_as_they_are_called() -> None:
+    """Without mappings a Climax has more onsets than a Groove, and a Groove more than an Intro."""
+    still = Heard(0.3, 0.3, 0.5, True)
+    heard = [replace(still, energy=energy) for energy in (0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 1.5) for _ in range(4)]
+    by_section: dict[int, list[int]] = {}
+    for bar, score in enumerate(rehearse(style("house"), heard, mode="rules")):
+        by_section.setdefault(score.section, []).append(count(bar, score))
+    mean = {section: np.mean(counts) for section, counts in by_section.items()}
+    assert mean[INTRO] < mean[GROOVE] < mean[CLIMAX]
 
 
 def test_modes_that_are_not_there_say_so() -> None:
