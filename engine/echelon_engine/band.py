@@ -116,7 +116,7 @@ class Mapping:
         return 1.0 - u if self.sense == "down" else u
 
 
-# Ranges: about the 5th and 95th percentile of a quiet and of a wild dance.
+# Ranges: about the 5th and 95th percentile of a quiet and of a wild dance; wider where little change is wanted.
 MAPPINGS: tuple[Mapping, ...] = (
     Mapping("periodicity", "rhythmic_density", 0.05, 0.80, "linear", "up", 1.0, 0.25),
     Mapping("energy", "rhythmic_density", 0.05, 1.80, "log", "up", 0.4, 0.75),
@@ -128,10 +128,10 @@ MAPPINGS: tuple[Mapping, ...] = (
     Mapping("transition_intensity", "fill_rate", 0.0, 0.40, "linear", "up", 2.0),
     Mapping("coherence", "articulation", 0.0, 0.80, "linear", "up", 1.0),
     Mapping("grounding", "bass_weight", 0.20, 0.80, "linear", "up", 0.8),
-    Mapping("energy", "pad_level", 0.05, 3.0, "log", "down", 1.5),
-    Mapping("energy", "intensity", 0.03, 1.20, "log", "up", 0.4),
-    Mapping("micro_tension", "brightness", 0.0003, 0.015, "log", "up", 0.5),
-    Mapping("verticality", "reverb", 0.40, 1.10, "linear", "down", 1.0),
+    Mapping("energy", "pad_level", 0.02, 60.0, "log", "down", 1.5),
+    Mapping("energy", "intensity", 0.01, 1.0, "log", "up", 0.4),
+    Mapping("micro_tension", "brightness", 0.00002, 0.01, "log", "up", 0.5),
+    Mapping("verticality", "reverb", 0.75, 1.10, "linear", "down", 1.0),
     Mapping("c", "delay", -0.20, 1.20, "linear", "down", 1.0),
     Mapping("lr_pan", "width", -0.40, 0.80, "linear", "size", 0.6),
 )
