@@ -58,7 +58,7 @@ class Live:
         return f"a whole number from {self.low:g} to {self.high:g}"
 
 
-STYLES = ("ambient", "breakbeat", "house", "techno")  # that come with the product
+STYLES = ("ambient", "breakbeat", "house", "synthwave", "techno")  # that come with the product
 TEMPO_SOURCES = ("fixed", "style", "performer", "external")
 INSTALLED = ("rules", "continuous")  # of MODES
 

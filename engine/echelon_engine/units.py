@@ -6,6 +6,7 @@ do it side by side. Whoever calls `process` calls `link` first, which does that 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import queue
@@ -206,28 +207,43 @@ def _work(todo: queue.SimpleQueue[str], told: queue.SimpleQueue[tuple[str, str |
     """
     python = [sys.executable, "-P", "-m"]
     quiet: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([*python, "echelon_engine.unit_compiler"], stderr=subprocess.DEVNULL, **quiet) as worker:
-        assert worker.stdin is not None
-        assert worker.stdout is not None
+    try:
+        worker = subprocess.Popen([*python, "echelon_engine.unit_compiler"], stderr=subprocess.DEVNULL, **quiet)
+    except OSError as error:
+        told.put(("a unit", f"no process can be begun: {error}"))
+        return
+    try:
         while True:
             try:
                 name = todo.get_nowait()
             except queue.Empty:
                 break
             told.put((name, None))
-            try:
-                worker.stdin.write(f"{name}\n")
-                worker.stdin.flush()
-                done = worker.stdout.readline()
-            except OSError:
-                done = ""
-            if not done:  # another Numba, perhaps: the plain way takes twice as long
-                plain = subprocess.run([*python, "echelon_engine.units", name], capture_output=True, text=True)
-                if plain.returncode != 0:
-                    said = plain.stderr.strip() or f"the compiler ended with code {plain.returncode}"
-                    told.put((name, said.splitlines()[-1]))
-                    return
-    told.put(("", None))
+            if _compiled_by(worker, name):
+                continue
+            # Another Numba, perhaps, or it was killed: the plain way takes twice as long.
+            plain = subprocess.run([*python, "echelon_engine.units", name], capture_output=True, text=True)
+            if plain.returncode != 0:
+                said = plain.stderr.strip() or f"the compiler ended with code {plain.returncode}"
+                told.put((name, said.splitlines()[-1]))
+                return
+        told.put(("", None))
+    finally:
+        worker.kill()
+        with contextlib.suppress(OSError):
+            worker.communicate()
+
+
+def _compiled_by(worker: subprocess.Popen[str], name: str) -> bool:
+    """Let the process compile one job; False when it has not."""
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    try:
+        worker.stdin.write(f"{name}\n")
+        worker.stdin.flush()
+        return bool(worker.stdout.readline())
+    except OSError:
+        return False
 
 
 if __name__ == "__main__":

@@ -13,51 +13,37 @@ from echelon_engine.memory import STEPS, TRACKS
 from echelon_models.music import events as ev
 from echelon_models.music import tokens
 
+Onset = tuple[int, int, int, int, float, float, int, float]
 
-def struck(cell: NDArray[np.uint8], first: int = 0) -> list[tuple[Any, ...]]:
-    """Return what the kernel does from step `first` on: (step, track, sound, count, velocity, gain, effects, length)."""
+
+def now(state: Any, step: int, track: int) -> Onset:
+    """Return what a track strikes at this step: step, track, sound, count, velocity, gain, effects, length."""
+    velocity, gain = sequencer.velocity(state, track), sequencer.gain(state, track)
+    length = sequencer.sixteenths(state, track)
+    sound, again, effects = (int(state[name][track]) for name in ("sound", "again", "effects"))
+    return step, track, sound, 1 + again, round(velocity, 4), round(gain, 4), effects, round(length, 4)
+
+
+def struck(cell: NDArray[np.uint8], first: int = 0) -> list[Onset]:
+    """Return what the kernel strikes from step `first` on."""
     state = np.zeros(1, sequencer.SEQUENCER)[0]
     sequencer.enter(state, cell, first)
-    found = []
+    found: list[Onset] = []
     for step in range(first, STEPS):
         sequencer.read(state, cell, step)
-        for track in range(TRACKS):
-            if state["sound"][track] >= 0:
-                found.append(
-                    (
-                        step,
-                        track,
-                        int(state["sound"][track]),
-                        1 + int(state["again"][track]),
-                        round(sequencer.velocity(state, track), 4),
-                        round(sequencer.gain(state, track), 4),
-                        int(state["effects"][track]),
-                        round(sequencer.sixteenths(state, track), 4),
-                    )
-                )
+        found += [now(state, step, track) for track in range(TRACKS) if state["sound"][track] >= 0]
     return found
 
 
-def meant(cell: NDArray[np.uint8], first: int = 0) -> list[tuple[Any, ...]]:
+def meant(cell: NDArray[np.uint8], first: int = 0) -> list[Onset]:
     """Return the same of `events(grid)`."""
-    found = []
-    for e in ev.events(cell):
+    found: list[Onset] = []
+    for e in ev.events(cell)[ev.events(cell)["step"] >= first]:
         sound = int(e["sound"]) + (sequencer.DRUM_SOUND if e["kind"] == ev.DRUM else 0)
-        gain = float(ev.GAIN_FACTORS[e["articulation"]])
-        length = float(e["duration"]) * float(ev.LENGTH_FACTORS[e["articulation"]])
-        if e["step"] >= first:
-            found.append(
-                (
-                    int(e["step"]),
-                    int(e["track"]),
-                    sound,
-                    int(e["count"]),
-                    round(float(e["velocity"]), 4),
-                    round(gain, 4),
-                    int(e["effects"]),
-                    round(length, 4),
-                )
-            )
+        gain = round(float(ev.GAIN_FACTORS[e["articulation"]]), 4)
+        length = round(float(e["duration"]) * float(ev.LENGTH_FACTORS[e["articulation"]]), 4)
+        step, track, count, effects = (int(e[name]) for name in ("step", "track", "count", "effects"))
+        found += [(step, track, sound, count, round(float(e["velocity"]), 4), gain, effects, length)]
     return found
 
 
