@@ -58,7 +58,9 @@ def folded(bpm: float, low: float, high: float) -> float:
         bpm *= 2.0
     while bpm > high and bpm * 0.5 >= low:
         bpm *= 0.5
-    return min(bpm, high)
+    if bpm <= high:
+        return bpm
+    return high if bpm / high <= 2.0 * low / bpm else low
 
 
 @kernel
