@@ -17,6 +17,7 @@ from echelon_engine._jit import inlined, int64, kernel
 from echelon_engine.band import SOURCES
 from echelon_engine.clock import BEATS_PER_BAR, beat_sample
 from echelon_engine.kernels import conducting, ensemble, sequencer, tempo
+from echelon_engine.kernels.finite import finite_number
 from echelon_engine.memory import (
     BAND_PARAMETERS,
     CONTROL_RATE_HZ,
@@ -33,6 +34,7 @@ STRAIGHT, MOST_SWING = 0.5, 0.75
 ON_S, OFF_S = 0.3, 1.0  # of the whole band, switched
 PATIENCE_S, FADE_S = 4.0, 4.0  # a body that rests: the band goes on, then fades
 LEAST_DB, MOST_DB = -80.0, 12.0
+MOST_AT_ONCE = 64  # half steps at one sample: a clock that ran away is caught up over several
 
 # Where the sources of band.SOURCES are in the latent state; -1: elsewhere.
 _LATENT = np.array([LATENT_STATE_NAMES.index(name) if name in LATENT_STATE_NAMES else -1 for name in SOURCES])
@@ -76,7 +78,7 @@ def swing_of(engine: Any) -> float:
     """Return the swing in force, 0.5..0.75: what people set, or else the style's."""
     asked = np.float64(engine.settings[0].swing)
     swing = asked if asked > 0.0 else np.float64(engine.sequence.grid[0].swing)
-    return min(max(swing, STRAIGHT), MOST_SWING)
+    return min(swing, MOST_SWING) if swing > STRAIGHT else STRAIGHT
 
 
 @inlined
@@ -157,9 +159,11 @@ def conduct(engine: Any, samples: int) -> None:
     for track in range(TRACKS):
         heard = settings.track_mute[track] == 0 and (not solo or settings.track_solo[track] != 0)
         db = np.float64(settings.band_db) + np.float64(settings.track_db[track]) + np.float64(grid.level_db[track])
+        db = db if finite_number(db) else LEAST_DB
         gain = level * level * 10.0 ** (min(max(db, LEAST_DB), MOST_DB) / 20.0) if heard else 0.0
         state.gain[track] = np.float32(gain)
-        state.pan[track] = min(max(settings.track_pan[track] + grid.pan[track], np.float32(-1.0)), np.float32(1.0))
+        pan = np.float64(settings.track_pan[track]) + np.float64(grid.pan[track])
+        state.pan[track] = np.float32(min(max(pan, -1.0), 1.0) if finite_number(pan) else 0.0)
     beat_samples = 60.0 * clock.rate_hz / clock.tempo_bpm
     ensemble.control(engine.ensemble, state.gain[:], state.pan[:], state.parameter[:], beat_samples, samples)
     place(engine)
@@ -169,7 +173,9 @@ def conduct(engine: Any, samples: int) -> None:
 def play_steps(engine: Any) -> None:
     """Strike what is due at this sample: one half step, or more where the tempo was pulled on."""
     state, clock = engine.sequence, engine.clock
-    while state.next_sample <= clock.sample:
+    for _ in range(MOST_AT_ONCE):
+        if state.next_sample > clock.sample:
+            return
         half = state.next_half
         state.next_half = half + 1
         if half % 2 == 0:
@@ -189,7 +195,7 @@ def whole_step(engine: Any, count: int) -> None:
     new = state.waiting[0].number != state.grid[0].number
     if new and (count % STEPS_PER_BAR == 0 or state.grid[0].number == 0):
         if state.grid[0].number == 0 and int64(engine.settings[0].tempo_source) == tempo.STYLE:
-            tempo.init(state.tempo, np.float64(state.waiting[0].tempo_bpm))  # nothing has played yet that could jump
+            tempo.jump(state.tempo, np.float64(state.waiting[0].tempo_bpm))  # nothing has played yet
         state.grid[0] = state.waiting[0]
         sequencer.enter(state.sequencer, state.grid[0].cell, int64(at))
     elif at == 0:

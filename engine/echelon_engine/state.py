@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from echelon_engine.clock import CLOCK, SEGMENT_FRAMES
+from echelon_engine.kernels import tempo
 from echelon_engine.kernels.commitment import COMMITMENT
 from echelon_engine.kernels.dell_coupled import STATE as COUPLED_STATE
 from echelon_engine.kernels.dell_coupled import WEIGHTS as COUPLED_WEIGHTS
@@ -191,7 +192,7 @@ def new_engine(
     engine["coupled_weights"] = weights.coupled
     engine["lim_rps_weights"] = weights.lim_rps
     engine["position"] = 0.5
-    engine["sequence"]["tempo"]["bpm"] = engine["sequence"]["tempo"]["followed"] = float(settings["tempo_bpm"])
+    tempo.init(engine["sequence"]["tempo"], float(settings["tempo_bpm"]))
     units.compiled("prepare").ctypes(engine.__array_interface__["data"][0], rate_hz, 0)
     return engine
 

@@ -43,10 +43,17 @@ TEMPO = np.dtype(
 
 @kernel
 def init(state: Any, bpm: float) -> None:
-    """Be at `bpm` at once; nothing was heard from outside."""
-    state.bpm = bpm
-    state.followed = bpm
+    """Begin at `bpm`; nothing was heard from outside."""
+    jump(state, bpm)
     state.external_s = EXTERNAL_LOST_S
+
+
+@kernel
+def jump(state: Any, bpm: float) -> None:
+    """Be at `bpm` at once, if that is a tempo."""
+    if SLOWEST <= bpm <= FASTEST:
+        state.bpm = bpm
+        state.followed = bpm
 
 
 @kernel
@@ -103,7 +110,9 @@ def step(
     state.external_s = min(state.external_s + dt, EXTERNAL_LOST_S)
     before = state.followed
     state.error = 0.0
-    if source == FIXED or (source == STYLE and not style_bpm > 0.0):
+    if not SLOWEST <= style_bpm <= FASTEST or not SLOWEST <= low <= high <= FASTEST:
+        style_bpm = low = high = 0.0  # no style, or one that says nonsense
+    if source == FIXED or (source == STYLE and style_bpm == 0.0):
         state.followed = asked_bpm
         state.bpm = asked_bpm
         return
@@ -115,7 +124,7 @@ def step(
     target, phase, slew = state.external_bpm, state.external_phase, 4.0 * SLEW * dt
     if source == PERFORMER:
         there = sure >= SURE and motion_bpm > 0.0
-        if not high > low:
+        if high == 0.0:
             low, high = 60.0, 180.0
         target, phase, slew = folded(motion_bpm, low, high), motion_phase, SLEW * dt
     elif there and abs(target - before) > 8.0:
