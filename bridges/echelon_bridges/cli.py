@@ -20,6 +20,7 @@ PROGRAM = "echelon-engine"
 COMMANDS: dict[str, str] = {
     "run": "play: start the engine, live, until Ctrl-C",
     "render": "play a motion file into a WAV file, as fast as it can",
+    "audition": "hear the voices of the ensemble one by one: sound files, figures, pictures",
     "status": "what a running engine counts: blocks, underruns, load, sensors, processes",
     "sensors": "what is heard: rates, loss, jitter, roles; assign, recentre, calibrate",
     "set": "change a live setting of a running engine: echelon-engine set KEY VALUE",

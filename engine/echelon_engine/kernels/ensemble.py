@@ -35,15 +35,16 @@ SD, HAT, OPEN_HAT, CP = 1, 2, 3, 4
 LPF, HPF, DELAY, REVERB_BIT, DIST = 1, 2, 4, 8, 16  # bits of `effects`
 PARAMETERS = 15
 BASS_WEIGHT, PAD_LEVEL, INTENSITY, BRIGHTNESS, REVERB_SEND, DELAY_SEND, WIDTH = range(8, 15)
-NEUTRAL = np.array([0.5] * 8 + [0.5, 0.8, 0.7, 0.85, 0.35, 0.35, 1.0], np.float32)
+NEUTRAL = np.array([0.5] * 8 + [0.5, 0.8, 0.7, 0.8, 0.3, 0.25, 0.7], np.float32)
 
-# The mix: level of each track at gain 1, and what it sends without an effect token
-BALANCE = np.array([1.0, 0.9, 0.6, 0.75, 0.85, 0.8, 0.75, 0.8, 0.75, 0.7, 0.75, 0.7], np.float64)
+# The mix: level of each pitched voice and of each drum at gain 1, and what a track sends without an effect token
+BALANCE = np.array([1.0, 1.0, 1.0, 1.0, 0.76, 0.8, 0.67, 0.9, 0.4, 0.85, 0.95, 0.48], np.float64)
+DRUM_BALANCE = np.array([1.6, 1.8, 0.6, 0.6, 2.1, 1.4, 1.4, 1.3], np.float64)
 TO_ROOM = np.array([0.0, 0.16, 0.05, 0.2, 0.02, 0.3, 0.22, 0.25, 0.2, 0.35, 0.3, 0.45], np.float64)
 TO_ECHO = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.16, 0.08, 0.2, 0.12, 0.08, 0.0], np.float64)
 TOKEN_SEND = 1.0  # with the token
 DRUM_OF_TRACK = np.array([0, SD, HAT, CP], np.int64)
-MASTER = 0.55
+MASTER = 0.62
 CEILING = np.float32(0.62)  # where the bus saturates: -4.2 dBFS
 TOGGLE_S = 0.012  # an effect comes and goes
 HOLD_S = 0.1  # a track's filters ring out
@@ -148,7 +149,9 @@ def onset(ensemble: Any, track: int, sound: int, velocity: float, gain: float, s
             if ensemble.drum_sound[t] == OPEN_HAT and t != track:
                 drums.choke(ensemble.drum[t])
     ensemble.drum_sound[track] = which
-    drums.strike(ensemble.drum[track], which, tune, velocity, float(gain))
+    # as loud on any track
+    level = float(gain) * DRUM_BALANCE[which] / BALANCE[track]
+    drums.strike(ensemble.drum[track], which, tune, velocity, level)
 
 
 @kernel

@@ -93,8 +93,8 @@ PAD = Timbre(
         Layer(interval=0.0, level=0.35, cents=0.0, pan=0.0),
     ),
     level=0.15, attack_s=0.38, decay_s=3.0, sustain=0.8, release_s=1.5,
-    mod_attack_s=0.9, mod_decay_s=5.0, mod_sustain=0.6, roll_hz=900.0, roll_top_hz=3200.0,
-    cutoff_hz=520.0, follow=0.4, sweep=1.5, q=0.75, hardness=0.7, noise=0.012,
+    mod_attack_s=0.9, mod_decay_s=5.0, mod_sustain=0.6, roll_hz=900.0, roll_top_hz=4500.0,
+    cutoff_hz=560.0, follow=0.4, sweep=1.9, q=0.75, hardness=0.7, noise=0.012,
     vibrato_hz=0.35, vibrato_cents=4.0, vibrato_after_s=0.1, drift_hz=0.23, drift=0.35,
 )  # fmt: skip
 LEAD = Timbre(
@@ -117,8 +117,8 @@ STAB = Timbre(
         Layer(interval=12.0, chord=1.0, level=0.45, cents=-3.0, pan=0.4),
         Layer(interval=19.0, chord=1.0, level=0.3, cents=5.0, pan=0.0),
     ),
-    level=0.30, attack_s=0.002, decay_s=0.42, sustain=0.0, release_s=0.16,
-    mod_decay_s=0.24, mod_sustain=0.0, roll_hz=900.0, roll_top_hz=8000.0,
+    level=0.30, attack_s=0.002, decay_s=0.75, sustain=0.0, release_s=0.25,
+    mod_decay_s=0.36, mod_sustain=0.0, roll_hz=900.0, roll_top_hz=8000.0,
     cutoff_hz=420.0, follow=0.3, sweep=3.1, q=1.3, hardness=1.2, chiff=0.05,
 )  # fmt: skip
 ARP = Timbre(
@@ -145,8 +145,8 @@ FX = Timbre(
 VOX = Timbre(
     (
         Layer(level=0.6),
-        Layer(level=0.42, cents=9.0, pan=0.6),
-        Layer(level=0.42, cents=-8.0, pan=-0.6),
+        Layer(level=0.3, cents=6.0, pan=0.7),
+        Layer(level=0.3, cents=-5.0, pan=-0.7),
     ),
     level=0.55, attack_s=0.06, decay_s=1.4, sustain=0.85, release_s=0.3,
     mod_attack_s=0.05, mod_decay_s=0.8, mod_sustain=0.7, roll_hz=5000.0, roll_top_hz=9000.0,
