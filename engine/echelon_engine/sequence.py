@@ -31,7 +31,7 @@ from echelon_engine.memory import (
 DT = 1.0 / CONTROL_RATE_HZ
 STEPS_PER_BEAT = STEPS_PER_BAR // BEATS_PER_BAR
 STRAIGHT, MOST_SWING = 0.5, 0.75
-ON_S, OFF_S = 0.3, 1.0  # of the whole band, switched
+OFF_S = 1.0  # of the whole band, switched off; it comes at once, with its first onset
 PATIENCE_S, FADE_S = 4.0, 4.0  # a body that rests: the band goes on, then fades
 LEAST_DB, MOST_DB = -80.0, 12.0
 MOST_AT_ONCE = 64  # half steps at one sample: a clock that ran away is caught up over several
@@ -127,7 +127,7 @@ def loudness(engine: Any) -> float:
     elif state.rest_s > PATIENCE_S and engine.external <= 0.0:
         state.level = max(state.level - DT / FADE_S, 0.0)
     else:
-        state.level = min(state.level + DT / ON_S, 1.0)
+        state.level = 1.0
     return float(state.level)
 
 
