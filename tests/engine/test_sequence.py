@@ -101,7 +101,7 @@ def test_without_a_new_grid_the_last_is_repeated(play) -> None:
     steps = rendering.records["step"]
     assert list(steps[[10, 250]]) == [1, 1]
     loud = [float(tracks[frame : frame + 12].max()) for frame in (0, 60, 120, 180)]
-    assert min(loud) > 0.5 * max(loud) > 1e-3
+    assert min(loud) > 0.25 * max(loud) > 1e-3  # nobody dances: the band grows softer
 
 
 def test_output_with_a_band_does_not_depend_on_the_block(dance, settings, weights) -> None:
