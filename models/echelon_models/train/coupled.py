@@ -126,8 +126,13 @@ class Coupled(nn.Module):
         return unroll(self.weights() if weights is None else weights, limbs, boundary, k_fast)
 
 
-def unroll(w: Mapping[str, Tensor], limbs: Tensor, boundary: Sequence[bool], k_fast: int | None = 4) -> States:
-    """Return the states of the net with weights `w` over limbs (T, B, 216); see `Coupled.forward`."""
+def unroll(
+    w: Mapping[str, Tensor], limbs: Tensor, boundary: Sequence[bool], k_fast: int | None = 4, k_slow: int | None = None
+) -> States:
+    """Return the states of the net with weights `w` over limbs (T, B, 216); see `Coupled.forward`.
+
+    `k_slow`: iterations of the slow solver, default those of HYPERS.
+    """
     frames, batch, _ = limbs.shape
     if len(boundary) != frames:
         raise ValueError(f"{len(boundary)} boundary flags for {frames} frames: one a frame is wanted")
@@ -165,7 +170,7 @@ def unroll(w: Mapping[str, Tensor], limbs: Tensor, boundary: Sequence[bool], k_f
             if k_fast is None:
                 y = fixed_point(lambda v, s=s: torch.tanh(s + v @ u_slow), y).z  # type: ignore[misc]
             else:
-                for _ in range(int(HYPERS["k_slow"])):
+                for _ in range(k_slow or int(HYPERS["k_slow"])):
                     y = torch.tanh(torch.addmm(s, y, u_slow))
             ys[-1] = y  # the boundary frame itself already has it
     x_fast, y_slow = torch.cat(xs), torch.stack(ys)
