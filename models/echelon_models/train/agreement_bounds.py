@@ -114,7 +114,8 @@ def _train(
 
     def error(values: Sequence[Tensor], noise: Tensor | float) -> Tensor:
         told = net(others(model, values, dropped) + noise)
-        return (told - model.normal(values)[dropped])[settle:].square().mean()
+        missed: Tensor = (told - model.normal(values)[dropped])[settle:].square().mean()
+        return missed
 
     def step(rng: np.random.Generator) -> Tensor:
         values = windows(training, rng, 32 if length > 1 else 256)

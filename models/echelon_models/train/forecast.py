@@ -70,7 +70,7 @@ def loss(
 ) -> dict[str, Tensor]:
     """Return the terms of the loss of one batch; `loss` is minimised; `shift` (B, 216) is added to the input."""
     heads = model.heads
-    with torch.set_grad_enabled(torch.is_grad_enabled() and model.coupled.W_rec.requires_grad):
+    with torch.set_grad_enabled(torch.is_grad_enabled() and model.coupled.get_parameter("W_rec").requires_grad):
         z = model.coupled(found.limbs + shift, boundary, k_fast=model.k_fast).z
     made = heads.future(z)
     with torch.no_grad():

@@ -40,7 +40,7 @@ class Future(NamedTuple):
 
 def by_kind(values: Tensor) -> Tensor:
     """Return the means over rotations, positions and angular speeds (.., 3) of limb numbers (.., 216)."""
-    limbs = values.unflatten(-1, (27, 8))
+    limbs = values.reshape(*values.shape[:-1], 27, 8)
     return torch.stack([limbs[..., part].mean((-1, -2)) for part in KINDS.values()], -1)
 
 

@@ -86,7 +86,7 @@ def _errors(heads: Heads, frames: Frames, found: Windows, z: Tensor, ridge: Tens
     steps = torch.tensor(HORIZONS, dtype=z.dtype, device=z.device).unsqueeze(-1) / BACK
     made = heads.future(z)
     damped = now + heads.damped(speed)
-    told = (ridge_inputs(heads, found.limbs) @ ridge).unflatten(-1, (len(HORIZONS), -1))
+    told = (ridge_inputs(heads, found.limbs) @ ridge).view(*now.shape[:2], len(HORIZONS), -1)
     guesses = {
         "net": damped + heads.limbs(made.rest),
         "blind": heads.mean + heads.limbs(made.now.unsqueeze(-2) + made.change),

@@ -78,12 +78,12 @@ def confidence(results: Path, data: Path) -> str:
     text = "\n| it says | frames, % | earned by trained | frames, % | earned by initial |\n" + "|---" * 5 + "|\n"
     for k in range(10):
         row = f"| {k / 10:.1f} to {(k + 1) / 10:.1f} |"
-        for each in tables.values():
-            row += f" {100 * each.share[k]:.1f} | {each.earned[k]:.2f} |"
+        for found_of in tables.values():
+            row += f" {100 * found_of.share[k]:.1f} | {found_of.earned[k]:.2f} |"
         text += row + "\n"
-    for name, each in tables.items():
-        text += f"\n{name}: mean |said - earned| over the bins {limb_card.told(each.error)}, of a single frame "
-        text += f"{limb_card.told(each.spread)}, rank correlation {limb_card.told(each.rank)}\n"
+    for name, found_of in tables.items():
+        text += f"\n{name}: mean |said - earned| over the bins {limb_card.told(found_of.error)}, of a single frame "
+        text += f"{limb_card.told(found_of.spread)}, rank correlation {limb_card.told(found_of.rank)}\n"
     return text
 
 
@@ -100,15 +100,21 @@ def states(results: Path, data: Path) -> str:
         record = to_record(load(path))
         made = np.concatenate([latents(record, each.limbs)[30:] for each in recordings]).astype(float)
         column = {name: made[:, k] for k, name in enumerate(LATENT_STATE_NAMES)}
-        speed = np.hypot(made[:, 2], made[:, 3])
+        means = {name: float(values.mean()) for name, values in column.items()}
         rows.append(
             [
-                100 * column["converged"].mean(), column["iterations"].mean(), float(np.quantile(column["residual"], 0.99)),
-                column["norm"].mean(), float(np.sqrt(np.square(speed).mean())), column["micro_tension"].mean(),
-                float(np.median(column["curvature"])), column["tension"].mean(), column["prediction_confidence"].mean(),
+                100 * means["converged"],
+                means["iterations"],
+                float(np.quantile(column["residual"], 0.99)),
+                means["norm"],
+                float(np.sqrt((made[:, 2] ** 2 + made[:, 3] ** 2).mean())),
+                means["micro_tension"],
+                float(np.median(column["curvature"])),
+                means["tension"],
+                means["prediction_confidence"],
                 100 * float(np.isfinite(made).all(1).mean()),
             ]
-        )  # fmt: skip
+        )
     names = (
         "converged, % of frames", "iterations, mean", "residual, 99 %", "norm, mean", "speed of the position, RMS 1/s",
         "micro tension, mean", "curvature, median", "tension, mean", "prediction confidence, mean", "finite, %",
