@@ -5,8 +5,7 @@ spectral radius of M = [[|W_rec|, 0.3 |W_lift|], [0.5 |W_slow W_out|, |U_slow|]]
 exact singular values at every step, in float64 when weights are exported. Source: spec/equilibrium.md, "DELL coupled".
 
 Trained is the map that plays (4 and 6 iterations, warm started): its gradient is exact for what is heard, and a step
-costs less than half. Trained through the equilibrium instead, held-out losses came out equal to three digits: of a
-trained net at |W_rec| = 0.97, z differs by 0.1 % and the gradient by 0.3 % between both.
+costs less than half. How far it is from the equilibrium's: models/TRAINING.md, "Gradients".
 """
 
 from __future__ import annotations
