@@ -34,7 +34,7 @@ def test_the_built_in_weights_load_complete() -> None:
     assert weights.gated["a_slow"] == pytest.approx(1 / 24)
     assert weights.gated["a_fast"] == 1.0
     assert (weights.coupled["k_fast"], weights.coupled["k_slow"]) == (4, 6)
-    assert weights.lim_rps["rate"] == pytest.approx(0.607, abs=1e-3)
+    assert weights.lim_rps["rate"] == pytest.approx(0.6244, abs=1e-3)
     assert np.abs(weights.lim_rps["P"]).max() > 0
 
 
