@@ -1,10 +1,13 @@
-"""The trained weights that come with the package: checked like any file, and never the default."""
+"""The trained weights that come with the package: checked like any file; which of them play without a setting."""
 
 from __future__ import annotations
 
-from echelon_engine.config import Config
+import pytest
+
+from echelon_engine.config import Config, Models
 from echelon_models import inspect
-from echelon_models.weights import INITIAL, initial_path, load
+from echelon_models.formats import Key
+from echelon_models.weights import INITIAL, built_in_path, initial_path, load, load_all, path_of
 
 TRAINED = INITIAL / "dell_gated_trained.safetensors"
 
@@ -28,3 +31,22 @@ def test_the_initial_weights_stay_the_default() -> None:
 def test_all_weights_of_the_package_are_small() -> None:
     """Under 2 MB together."""
     assert sum(path.stat().st_size for path in INITIAL.glob("*.safetensors")) < 2_000_000
+
+
+@pytest.mark.parametrize("key", ["dell_coupled", "lim_rps"])
+def test_the_limb_models_play_what_they_learned(key: Key) -> None:
+    """Trained weights are the default, say what they are, and hold their certificates; the initial ones stay."""
+    model = load(built_in_path(key))
+    assert "trained on 17 real recordings" in model.metadata["origin"]
+    assert all(figure.holds for figure in model.figures)
+    assert path_of(key, "built-in") == built_in_path(key) != initial_path(key) == path_of(key, "initial")
+    assert "not trained" in inspect.describe(initial_path(key))
+
+
+def test_initial_weights_can_be_chosen_by_name() -> None:
+    """`initial` in the configuration gives the designed weights, nothing gives the trained ones."""
+    chosen, default = load_all(Models(coupled="initial", lim_rps="initial")), load_all(Models())
+    for name in ("coupled", "lim_rps"):
+        one, other = getattr(chosen, name), getattr(default, name)
+        field = "W_rec" if name == "coupled" else "W_1"
+        assert (one[field] != other[field]).any()

@@ -4,14 +4,16 @@
       + 0.3 mean over sensors of the same, out of z_all + 0.1 |z - z_all|^2 / var z_all
 
 A mask hides one device, both, or the body; z_all is the equilibrium with all three. Device signals are synthesised from
-the limbs (devices.py), not measured. Read-outs of z are linear and live in a file of their own.
+the limbs (devices.py), not measured. Read-outs of z are linear and live in a file of their own: trained along, then
+solved for the net that stands (`fit_readouts`), each on frames that lack its sensor, with the penalty that tells
+people's recordings best from all the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,10 +23,9 @@ from safetensors.numpy import save_file
 from torch import Tensor, nn
 
 from echelon_models.train.checkpoint import TrainingError
-from echelon_models.train.dataset import Recording
-from echelon_models.train.devices import LEFT_HAND, RIGHT_HAND, device
 from echelon_models.train.fit import History, Settings, fit
 from echelon_models.train.lim_rps import INPUTS, LATENT, LimRps, encode, follow, relax
+from echelon_models.train.sensors import Sensors
 
 FORMAT = "echelon.lim_rps.heads.v1"
 SENSORS = ("body", "left", "right")
@@ -32,9 +33,10 @@ SENSORS = ("body", "left", "right")
 MASKS = ((1, 1, 1), (1, 0, 1), (1, 1, 0), (1, 0, 0), (0, 1, 1))
 SEEN, AGREE = 0.3, 0.1
 BATCH = 256
-NOISE = 1.0  # of each number's spread, on what goes in while training: few poses were measured
-DEFAULTS = Settings(epochs=30)
-Arrays = dict[str, NDArray[np.float32]]
+NOISE = 0.3  # of each number's spread, on what goes in while training: few poses were measured
+DEFAULTS = Settings(epochs=10)
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 0.3, 1.0, 3.0, 10.0)  # of a ridge, in parts of its inputs' variance
+FITTED, FOLDED = 8192, 1024  # frames that solve a read-out, and of each fold that chooses its penalty
 # A device's 12 numbers in words.
 QUANTITIES = {
     "acceleration": slice(0, 3),
@@ -42,34 +44,6 @@ QUANTITIES = {
     "gravity": slice(6, 9),
     "velocity": slice(9, 12),
 }
-
-
-class Sensors:
-    """Limbs and both hands' synthetic devices of all recordings, frame by frame, on the training device."""
-
-    def __init__(self, recordings: Sequence[Recording], seed: int = 0, device_name: str | torch.device = "cpu") -> None:
-        if not recordings or any(each.limbs.shape[1] != INPUTS[0] for each in recordings):
-            raise TrainingError(
-                f"{len(recordings)} recordings",
-                "this model learns from the 216 limb numbers of at least one",
-                "make the data set without --no-limbs",
-            )
-        rows: list[list[NDArray[np.float32]]] = [[], [], []]
-        for number, each in enumerate(recordings):
-            rng = np.random.default_rng([seed, number])
-            parts = (each.limbs, device(each.limbs, LEFT_HAND, rng), device(each.limbs, RIGHT_HAND, rng))
-            for found, part in zip(rows, parts, strict=True):
-                found.append(part[each.present])
-        self.values = [torch.from_numpy(np.concatenate(found)).to(device_name) for found in rows]
-        self.count = np.array([len(part) for part in rows[0]], np.int64)
-        self.sources = [each.source for each in recordings]
-        if not self.count.sum():
-            raise TrainingError("no frame shows a body", "limbs are learned from", "name recordings with motion")
-
-    def batch(self, rng: np.random.Generator, count: int) -> list[Tensor]:
-        """Return `count` random frames: body (B, 216), left and right (B, 12)."""
-        rows = torch.from_numpy(rng.integers(0, len(self.values[0]), count)).to(self.values[0].device)
-        return [each[rows] for each in self.values]
 
 
 class Agreement(nn.Module):
@@ -172,6 +146,8 @@ def train(
     nobody = torch.from_numpy(absent).to(where)
     model.to(where)
     model.prepare(training)
+    with torch.no_grad():
+        model.net.centre(encode(model.net.weights(), *training.batch(np.random.default_rng(4), 4096)))
     masks = torch.tensor(MASKS, dtype=torch.float32, device=where)
     tested = testing.batch(np.random.default_rng(5), 1024)
     chosen = masks[1 + torch.arange(1024, device=where) % (len(MASKS) - 1)]
@@ -194,48 +170,107 @@ def train(
     return fit(model, step, validate, settings, path=path, about=identity, until=until, say=say)
 
 
-def learn_directions(model: Agreement, sensors: Sensors, absent: NDArray[np.float32], count: int = 8192) -> float:
-    """Set P to the principal directions of z over the data, with all sensors and with the body alone, half and half.
-
-    Returns the share of z's variance that they hold.
-    """
+def learn_directions(model: Agreement, sensors: Sensors, absent: NDArray[np.float32], count: int = 8192) -> list[float]:
+    """Set P from the latents of a suit alone and of two phones alone; return the share of variance it holds of each."""
     where = sensors.values[0].device
     values = sensors.batch(np.random.default_rng(6), count)
-    mask = torch.ones(count, 3, device=where)
-    mask[count // 2 :, 1:] = 0
-    with torch.no_grad():
-        z = model(model.net.weights(), values, mask, torch.from_numpy(absent).to(where))
-    return model.net.learn_directions(z.cpu().numpy())
+    w, nobody, latents = model.net.weights(), torch.from_numpy(absent).to(where), []
+    for worn in ((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)):
+        with torch.no_grad():
+            latents.append(model(w, values, torch.tensor([worn], device=where).expand(count, 3), nobody).cpu().numpy())
+    return model.net.learn_directions(*latents)
 
 
-def judge(model: Agreement, training: Sensors, testing: Sensors, dropped: int = 1) -> dict[str, NDArray[Any]]:
-    """Return how well a dropped device (1 left, 2 right) is told by the others, recording by recording.
+class Table(NamedTuple):
+    """Inputs (n, inputs) and what they should tell (n, outputs)."""
 
-    `error`, `ridge` and `total` (recordings, 4): sums of squares in units of the spread, of the net run as the engine
-    runs it (warm started, 8 iterations), of a ridge regression from the raw numbers of the other sensors, and of the
-    training mean, for each of QUANTITIES. R^2 is 1 - error / total; `source` (recordings,) groups them.
+    x: Tensor
+    y: Tensor
+
+
+def solve(table: Table, folds: Sequence[tuple[NDArray[np.bool_], Table]], groups: Sequence[slice]) -> Table:
+    """Return weights (outputs, inputs) and bias of the ridge over a table.
+
+    Penalties count in each input's variance; each group of outputs takes the one that is best where the rows of a fold
+    tell what is beside them.
+    """
+    errors = torch.zeros(len(PENALTIES), len(groups), dtype=torch.float64)
+    for kept, tested in folds:
+        if kept.any() and len(tested.x):
+            rows = torch.from_numpy(kept)
+            for k, (weight, bias) in enumerate(_ridges(Table(table.x[rows], table.y[rows]))):
+                missed = (tested.x.double() @ weight.T + bias - tested.y.double()).square().mean(0)
+                errors[k] += torch.stack([missed[group].mean() for group in groups])
+    found = _ridges(table)
+    weight, bias = (torch.zeros_like(each) for each in found[0])
+    for group, best in zip(groups, errors.argmin(0).tolist(), strict=True):
+        weight[group], bias[group] = found[best][0][group], found[best][1][group]
+    return Table(weight.float(), bias.float())
+
+
+def _ridges(table: Table) -> list[tuple[Tensor, Tensor]]:
+    x, y = (each.detach().double() for each in table)
+    mean, spread, middle = x.mean(0), x.std(0).clamp(min=1e-6), y.mean(0)
+    scaled = (x - mean) / spread
+    gram, right = scaled.T @ scaled / len(x), scaled.T @ (y - middle) / len(x)
+    made = []
+    for penalty in PENALTIES:
+        weight = (torch.linalg.solve(gram + penalty * torch.eye(len(gram)).to(gram), right) / spread.unsqueeze(1)).T
+        made.append((weight, middle - weight @ mean))
+    return made
+
+
+def fit_readouts(model: Agreement, training: Sensors, absent: NDArray[np.float32]) -> None:
+    """Solve the read-outs of the net that stands, each sensor's on frames that lack it."""
+    nobody = torch.from_numpy(absent).to(training.values[0])
+    w = model.net.weights()
+    ends = np.cumsum(INPUTS)
+    for sensor, end in enumerate(ends):
+
+        def seen(rows: NDArray[np.integer], sensor: int = sensor) -> Table:
+            values = training.frames(rows)
+            mask = torch.ones(len(rows), 3).to(nobody)
+            mask[:, sensor] = 0
+            with torch.no_grad():
+                return Table(model(w, values, mask, nobody), model.normal(values)[sensor])
+
+        rows = np.random.default_rng([8, sensor]).integers(0, len(training.values[0]), FITTED)
+        groups = list(QUANTITIES.values()) if sensor else [slice(0, INPUTS[0])]
+        folds = [(kept, seen(own[:: max(1, len(own) // FOLDED)])) for kept, own in training.folds(rows)]
+        weight, bias = solve(seen(rows), folds, groups)
+        part = slice(int(end) - INPUTS[sensor], int(end))
+        with torch.no_grad():
+            model.readout.weight[part], model.readout.bias[part] = weight, bias
+    for buffer, value in ((model.scale.running_mean, 0.0), (model.scale.running_var, 1.0 - model.scale.eps)):
+        if buffer is not None:
+            buffer.fill_(value)
+
+
+def judge(model: Agreement, testing: Sensors, dropped: int = 1) -> NDArray[np.float64]:
+    """Return sums of squares (recordings, 2, 4) of a dropped device (1 left, 2 right): see `squares`.
+
+    The net runs as the engine runs it: warm started, at most 8 iterations, what is dropped reads zero.
     """
     model.eval()
     w = model.net.weights()
-    others = [k for k in range(3) if k != dropped]
-    fitted = [model.normal(training.values)[k].double() for k in range(3)]
-    inputs = torch.cat([fitted[k] for k in others], -1)
-    inputs = torch.cat([inputs, torch.ones_like(inputs[:, :1])], -1)
-    gram = inputs.T @ inputs + 1e-3 * len(inputs) * torch.eye(inputs.shape[1]).to(inputs)
-    ridge = torch.linalg.solve(gram, inputs.T @ fitted[dropped])
-    sums: dict[str, list[NDArray[Any]]] = {"error": [], "ridge": [], "total": []}
-    # All recordings side by side, zeros behind the shorter ones.
-    pieces = [torch.split(each, testing.count.tolist()) for each in testing.values]
-    given = [nn.utils.rnn.pad_sequence(list(each)) * float(k != dropped) for k, each in enumerate(pieces)]
+    given = [each * float(k != dropped) for k, each in enumerate(testing.sequences())]
     with torch.no_grad():
         z, _ = follow(w, encode(w, *given))
-        told = model.told(z)[dropped].double()
-    for number, values in enumerate(zip(*pieces, strict=True)):
-        wanted = [each.double() for each in model.normal(values)]
-        made = told[: len(values[0]), number]
-        side = torch.cat([wanted[k] for k in others], -1)
-        guess = torch.cat([side, torch.ones_like(side[:, :1])], -1) @ ridge
-        for name, found in (("error", made), ("ridge", guess), ("total", torch.zeros_like(made))):
-            squares = (found - wanted[dropped]).square().detach().cpu().numpy()
-            sums[name].append(np.array([squares[:, part].sum() for part in QUANTITIES.values()]))
-    return {**{name: np.stack(rows) for name, rows in sums.items()}, "source": np.array(testing.sources)}
+        return squares(model, testing, dropped, model.told(z)[dropped])
+
+
+def squares(model: Agreement, testing: Sensors, dropped: int, told: Tensor) -> NDArray[np.float64]:
+    """Return sums of squares over the frames of each recording (recordings, 2, 4), in units of the spread.
+
+    Of what is told, (T, recordings, 12), less what the device said, and of that less its training mean, for each of
+    QUANTITIES: R^2 = 1 - first / second.
+    """
+    made = []
+    for number, values in enumerate(
+        zip(*(torch.split(e, testing.count.tolist()) for e in testing.values), strict=True)
+    ):
+        wanted = model.normal(values)[dropped].double()
+        error = told[: len(wanted), number].double() - wanted
+        both = [each.square().sum(0).cpu().numpy() for each in (error, wanted)]
+        made.append([[each[part].sum() for part in QUANTITIES.values()] for each in both])
+    return np.array(made)

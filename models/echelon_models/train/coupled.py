@@ -5,8 +5,7 @@ spectral radius of M = [[|W_rec|, 0.3 |W_lift|], [0.5 |W_slow W_out|, |U_slow|]]
 exact singular values at every step, in float64 when weights are exported. Source: spec/equilibrium.md, "DELL coupled".
 
 Trained is the map that plays (4 and 6 iterations, warm started): its gradient is exact for what is heard, and a step
-costs less than half. Trained through the equilibrium instead, held-out losses came out equal to three digits: of a
-trained net at |W_rec| = 0.97, z differs by 0.1 % and the gradient by 0.3 % between both.
+costs less than half. How far it is from the equilibrium's: models/TRAINING.md, "Gradients".
 """
 
 from __future__ import annotations
@@ -126,8 +125,13 @@ class Coupled(nn.Module):
         return unroll(self.weights() if weights is None else weights, limbs, boundary, k_fast)
 
 
-def unroll(w: Mapping[str, Tensor], limbs: Tensor, boundary: Sequence[bool], k_fast: int | None = 4) -> States:
-    """Return the states of the net with weights `w` over limbs (T, B, 216); see `Coupled.forward`."""
+def unroll(
+    w: Mapping[str, Tensor], limbs: Tensor, boundary: Sequence[bool], k_fast: int | None = 4, k_slow: int | None = None
+) -> States:
+    """Return the states of the net with weights `w` over limbs (T, B, 216); see `Coupled.forward`.
+
+    `k_slow`: iterations of the slow solver, default those of HYPERS.
+    """
     frames, batch, _ = limbs.shape
     if len(boundary) != frames:
         raise ValueError(f"{len(boundary)} boundary flags for {frames} frames: one a frame is wanted")
@@ -165,7 +169,7 @@ def unroll(w: Mapping[str, Tensor], limbs: Tensor, boundary: Sequence[bool], k_f
             if k_fast is None:
                 y = fixed_point(lambda v, s=s: torch.tanh(s + v @ u_slow), y).z  # type: ignore[misc]
             else:
-                for _ in range(int(HYPERS["k_slow"])):
+                for _ in range(k_slow or int(HYPERS["k_slow"])):
                     y = torch.tanh(torch.addmm(s, y, u_slow))
             ys[-1] = y  # the boundary frame itself already has it
     x_fast, y_slow = torch.cat(xs), torch.stack(ys)

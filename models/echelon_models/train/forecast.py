@@ -1,15 +1,21 @@
 """DELL coupled learns to see what comes: z must tell the limbs 100 to 1000 ms ahead, the tempo and the phase.
 
-    L = |now' - now|^2 / var(now) + mean over horizons |change' - change|^2 / var(change) + 0.2 rhythm
-    rhythm = huber(octaves' - octaves) + |arrow' - (cos, sin) 2 pi phase|^2 / 2
+    L = |now' - now|^2 / var(now)
+      + mean over horizons of |change' - change|^2 / var(change) + |rest' - rest|^2 / var(rest)
+    rest = change - pace speed,  speed = limbs(t) - limbs(t - 67 ms)
 
-A change's variance is the error of "the pose stays", so each horizon counts by what it gains on that. Half of the
-batches have a boundary every 24 frames, half at the beats of a random tempo. Source: spec/equilibrium.md.
+A change's variance is the error of "the pose stays", a rest's that of the damped extrapolation: each horizon counts by
+what it gains on these. Half of the batches have a boundary every 24 frames, half at the beats of a random tempo. Tempo
+and phase are read from z once it stands (`train_rhythm`), from dances whose beat is known:
+
+    L = huber(octaves' - octaves) / 0.1 + |arrow' - (cos, sin) 2 pi phase|^2 / 2
+
+Source: spec/equilibrium.md, "DELL coupled".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +27,15 @@ from torch import Tensor, nn
 from echelon_models.train.coupled import Coupled, at_beats, regular
 from echelon_models.train.fit import History, Settings, fit
 from echelon_models.train.frames import Frames, Windows
-from echelon_models.train.heads import HORIZONS, MIDDLE_BPM, Future, Heads, Rhythm
+from echelon_models.train.heads import BACK, HORIZONS, MIDDLE_BPM, Heads, Rhythm, before
 
 WARMUP = 30  # frames after the start from zero that count in no figure
 RHYTHM_FROM = 120  # tempo cannot be known sooner
-LENGTH, BATCH = 240, 32
-OFFSET = 0.3  # of each limb number's spread, added for a whole window: the few poses measured are not learnt by heart
-DEFAULTS = Settings()
-EXTRAPOLATION = 4  # frames over which linear extrapolation takes its speed: the engine's own 67 ms
+LENGTH, BATCH = 120, 32
+RHYTHM_LENGTH = 360
+OFFSET = 0.15  # of each limb number's spread, added for a whole window: the few poses measured are not learnt by heart
+DEFAULTS = Settings(epochs=15)
+RHYTHM_DEFAULTS = Settings(epochs=6, rate=5e-3)
 
 
 class Forecaster(nn.Module):
@@ -39,13 +46,13 @@ class Forecaster(nn.Module):
         self.coupled, self.heads, self.k_fast = Coupled(seed), Heads(seed), k_fast
 
     def prepare(self, frames: Frames, seed: int = 0) -> float:
-        """Take the data's mean, principal components and spreads; return the share of variance the components hold."""
+        """Take from the data what is not learned; return the share of variance that the components hold."""
         rng = np.random.default_rng([seed, 2])
-        first, last = frames.draw(rng, 4096, 1 + HORIZONS[-1])
-        limbs = frames.limbs.cpu().numpy()
-        changes = [limbs[np.minimum(first + h, last)] - limbs[first] for h in HORIZONS]
-        self.coupled.centre(limbs[first])
-        return self.heads.learn_basis(limbs[first], changes)
+        first, last = frames.draw(rng, 4096, BACK + 1 + HORIZONS[-1])
+        limbs = frames.limbs[first + BACK]
+        ahead = torch.stack([frames.limbs[np.minimum(first + BACK + h, last)] for h in HORIZONS], 1)
+        self.coupled.centre(limbs.cpu().numpy())
+        return self.heads.learn(limbs, limbs - frames.limbs[first], ahead - limbs.unsqueeze(1))
 
 
 def future_of(frames: Frames, found: Windows) -> tuple[Tensor, Tensor]:
@@ -63,26 +70,33 @@ def loss(
 ) -> dict[str, Tensor]:
     """Return the terms of the loss of one batch; `loss` is minimised; `shift` (B, 216) is added to the input."""
     heads = model.heads
-    z = model.coupled(found.limbs + shift, boundary, k_fast=model.k_fast).z
+    with torch.set_grad_enabled(torch.is_grad_enabled() and model.coupled.get_parameter("W_rec").requires_grad):
+        z = model.coupled(found.limbs + shift, boundary, k_fast=model.k_fast).z
+    made = heads.future(z)
     with torch.no_grad():
         ahead, inside = future_of(frames, found)
-        now = heads.components(found.limbs)
-        change = heads.components(ahead) - now.unsqueeze(-2)
-    made = heads.future(z[WARMUP:])
-    counts = inside[WARMUP:].to(z.dtype)
-    known = counts.amax(-1)
-    # errors in units of the spread: (T, B) and (T, B, H)
-    pose = ((made.now - now[WARMUP:]) / heads.spread[0]).square().mean(-1)
-    ahead_error = ((made.change - change[WARMUP:]) / heads.spread[1:].unsqueeze(-1)).square().mean(-1)
+        limbs = found.limbs.unsqueeze(-2)
+        now, change = heads.components(found.limbs), heads.changes(ahead - limbs)
+        rest = change - heads.changes(heads.damped(found.limbs - before(found.limbs)))
+        counts = inside.to(z.dtype)
+        counts[:WARMUP] = 0
+        known = counts.amax(-1)
+
+    def error(told: Tensor, wanted: Tensor, spread: Tensor, weights: Tensor) -> Tensor:
+        each = ((told - wanted) / spread).square().mean(-1)
+        return (each * weights).sum() / weights.sum().clamp(min=1)
+
+    several = heads.spread[1:].view(2, -1, 1)
     terms = {
-        "pose": (pose * known).sum() / known.sum().clamp(min=1),
-        "future": (ahead_error * counts).sum() / counts.sum().clamp(min=1),
-        "rhythm": _rhythm(heads.rhythm(z), found),
+        "pose": error(made.now, now, heads.spread[0], known),
+        "future": error(made.change, change, several[0], counts),
+        "rest": error(made.rest, rest, several[1], counts),
     }
-    return {"loss": terms["pose"] + terms["future"] + 0.2 * terms["rhythm"], **terms}
+    return {"loss": terms["pose"] + terms["future"] + terms["rest"], **terms}
 
 
-def _rhythm(made: Rhythm, found: Windows) -> Tensor:
+def rhythm_loss(made: Rhythm, found: Windows) -> Tensor:
+    """Return the loss of tempo and phase over what is known of them after RHYTHM_FROM frames."""
     heard = (found.tempo_bpm[RHYTHM_FROM:] > 0) & found.inside[RHYTHM_FROM:]
     octaves = torch.log2(found.tempo_bpm[RHYTHM_FROM:].clamp(min=1.0) / MIDDLE_BPM)
     angle = 2 * torch.pi * found.phase[RHYTHM_FROM:]
@@ -99,15 +113,22 @@ def train(
     testing: Frames,
     settings: Settings = DEFAULTS,
     *,
+    frozen: Mapping[str, NDArray[np.float32]] | None = None,
     length: int = LENGTH,
     batch: int = BATCH,
     path: str | Path | None = None,
     until: int | None = None,
     about: Mapping[str, Any] | None = None,
-    say: Any = None,
+    say: Callable[[str], None] | None = None,
 ) -> History:
-    """Train in place and return how it went; `path` is the checkpoint, from which it goes on where there is one."""
+    """Train in place and return how it went; `path` is the checkpoint, from which it goes on where there is one.
+
+    `frozen`: weights of the format that stay as they are; only the heads learn to read them.
+    """
     model.prepare(training, settings.seed)
+    if frozen is not None:
+        model.coupled.load(frozen)
+        model.coupled.requires_grad_(False)
     model.to(training.device)
     first, last, _ = testing.tiles(length)
     keep = np.unique(np.linspace(0, len(first) - 1, min(128, len(first))).round().astype(int))
@@ -127,59 +148,54 @@ def train(
         return {name: float(sum(terms[name] for terms in each)) / len(each) for name in each[0]}
 
     identity = {
-        "data": [training.digest, testing.digest], "windows": [batch, length], "k_fast": model.k_fast, **(about or {}),
+        "data": [training.digest, testing.digest], "windows": [batch, length], "k_fast": model.k_fast,
+        "frozen": frozen is not None, **(about or {}),
     }  # fmt: skip
     return fit(model, step, validate, settings, path=path, about=identity, until=until, say=say)
 
 
-def judge(model: Forecaster, frames: Frames, *, length: int = 600, beats: bool = False) -> dict[str, NDArray[Any]]:
-    """Return errors of every window of `length` frames: what the figures and their intervals are made of.
+def train_rhythm(
+    model: Forecaster,
+    training: Frames,
+    testing: Frames,
+    settings: Settings = RHYTHM_DEFAULTS,
+    *,
+    batch: int = BATCH,
+    say: Callable[[str], None] | None = None,
+) -> History | None:
+    """Teach the rhythm head to read the z that stands, from the dances in the data; None where there are none."""
+    if not (training.tempo_bpm > 0).any() or not (testing.tempo_bpm > 0).any():
+        return None
+    parts = [each.only(each.tempo_bpm > 0) for each in (training, testing)]
+    latents = [_latents(model, each) for each in parts]
+    head = nn.ModuleList([model.heads.memory, model.heads.rhythm_out])
+    first, last, _ = parts[1].tiles(RHYTHM_LENGTH)
+    keep = np.unique(np.linspace(0, len(first) - 1, min(96, len(first))).round().astype(int))
 
-    Each forecast is an array (windows, horizons) of mean squared errors over the 216 limb numbers: `net` (the pose
-    now, which everybody sees, plus the change read out of z), `blind` (pose and change both out of z), `stays` and
-    `linear` (the baselines). `frames` (windows, horizons) says over how many frames. `tempo` (windows,) is the median
-    relative tempo error, `phase` (windows,) the mean distance in beats (0..0.5; 0.25 is chance), NaN where no
-    rhythm was heard; `source` (windows,) the recording. Runs the engine's map from the zero state.
-    """
-    first, last, which = frames.tiles(length)
-    boundary = at_beats(length, np.random.default_rng(7)) if beats else regular(length)
-    parts: dict[str, list[NDArray[Any]]] = {}
+    def of(number: int, begin: NDArray[np.int64], end: NDArray[np.int64]) -> Tensor:
+        found = parts[number].gather(begin, end, RHYTHM_LENGTH)
+        return rhythm_loss(model.heads.rhythm(latents[number][found.rows]), found)
+
+    def step(rng: np.random.Generator) -> Tensor:
+        return of(0, *parts[0].draw(rng, batch, RHYTHM_LENGTH))
+
+    def validate() -> dict[str, float]:
+        with torch.no_grad():
+            return {"loss": float(of(1, first[keep], last[keep]))}
+
+    return fit(head, step, validate, settings, say=say)
+
+
+def _latents(model: Forecaster, frames: Frames) -> Tensor:
+    """Return z (rows, 32) of whole recordings, each from the zero state."""
+    made = frames.limbs.new_zeros(len(frames.limbs), 32)
+    begin, end = frames.ends - frames.count, frames.ends - 1
+    order = np.argsort(frames.count, kind="stable")
     with torch.no_grad():
-        for k in range(0, len(first), 32):
-            found = frames.gather(first[k : k + 32], last[k : k + 32], length)
-            z = model.coupled(found.limbs, boundary, k_fast=model.k_fast).z
-            for name, values in _errors(model.heads, frames, found, z).items():
-                parts.setdefault(name, []).append(values)
-    made = {name: np.concatenate(values) for name, values in parts.items()}
-    return {**made, "source": np.array([frames.sources[i] for i in which])}
-
-
-def _errors(heads: Heads, frames: Frames, found: Windows, z: Tensor) -> dict[str, NDArray[Any]]:
-    ahead, inside = future_of(frames, found)
-    now = found.limbs.unsqueeze(-2)
-    back = torch.cat([found.limbs[:1].expand(EXTRAPOLATION, -1, -1), found.limbs[:-EXTRAPOLATION]])
-    steps = torch.tensor(HORIZONS, dtype=z.dtype, device=z.device).unsqueeze(-1) / EXTRAPOLATION
-    made: Future = heads.future(z)
-    guesses = {
-        "net": now + made.change @ heads.basis,
-        "blind": heads.mean + (made.now.unsqueeze(-2) + made.change) @ heads.basis,
-        "stays": now,
-        "linear": now + steps * (found.limbs - back).unsqueeze(-2),
-    }
-    counts = inside.to(z.dtype)
-    counts[:WARMUP] = 0
-    total = counts.sum(0)
-    result = {
-        name: ((guess - ahead).square().mean(-1) * counts).sum(0) / total.clamp(min=1)
-        for name, guess in guesses.items()
-    }
-    result["frames"] = total
-    rhythm = heads.rhythm(z)
-    heard = (found.tempo_bpm > 0) & found.inside
-    heard[:RHYTHM_FROM] = False
-    nan = torch.full_like(found.phase, float("nan"))
-    tempo = (rhythm.tempo_bpm / found.tempo_bpm.clamp(min=1.0) - 1).abs()
-    apart = torch.remainder(rhythm.phase - found.phase + 0.5, 1.0) - 0.5
-    result["tempo"] = torch.where(heard, tempo, nan).nanmedian(0).values
-    result["phase"] = torch.where(heard, apart.abs(), nan).nanmean(0)
-    return {name: values.cpu().numpy() for name, values in result.items()}
+        for k in range(0, len(order), 32):  # of like length together
+            chosen = order[k : k + 32]
+            length = int(frames.count[chosen].max())
+            found = frames.gather(begin[chosen], end[chosen], length)
+            z = model.coupled(found.limbs, regular(length), k_fast=model.k_fast).z
+            made[found.rows[found.inside]] = z[found.inside]
+    return made

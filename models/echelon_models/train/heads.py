@@ -1,7 +1,9 @@
 """What is read out of DELL coupled's z while it trains and is judged: future motion, tempo and phase.
 
 Heads live in a file of their own: the engine does not run them. The future is told in principal components of the
-limbs, as the pose now and its change by each horizon; tempo and phase by a small recurrent net over z.
+limbs, from z and its own change over 67 ms, as what listens to z gets both: the pose now, its change by each horizon,
+and what is left of that change where the motion's own speed, damped, goes on. Tempo and phase are told by a small
+recurrent net over z. Rotations, positions and angular speeds count in units of their spread.
 """
 
 from __future__ import annotations
@@ -10,27 +12,47 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
 from echelon_models.train.checkpoint import TrainingError
 
-FORMAT = "echelon.dell.coupled.heads.v1"
+FORMAT = "echelon.dell.coupled.heads.v2"
 HORIZONS = (6, 15, 30, 60)  # control frames: 100, 250, 500, 1000 ms
 COMPONENTS = 40
 LATENT, HIDDEN, MEMORY = 32, 192, 48
+BACK = 4  # frames over which a change is a speed: 67 ms
+QUICK = 4.0  # z changes about this much less over them than it varies at all
+KINDS = {"rotation": slice(0, 4), "position": slice(4, 7), "angular_speed": slice(7, 8)}  # of a limb's 8 numbers
 MIDDLE_BPM = 90.0  # tempo is told in octaves from here
 
 
 class Future(NamedTuple):
-    """Principal components (.., C) of the pose now and of its change by each horizon, (.., H, C)."""
+    """Principal components (.., C) of the pose now, and (.., H, C) of its change by each horizon and of what is left
+    of that change beyond the damped speed."""
 
     now: Tensor
     change: Tensor
+    rest: Tensor
+
+
+def by_kind(values: Tensor) -> Tensor:
+    """Return the means over rotations, positions and angular speeds (.., 3) of limb numbers (.., 216)."""
+    limbs = values.reshape(*values.shape[:-1], 27, 8)
+    return torch.stack([limbs[..., part].mean((-1, -2)) for part in KINDS.values()], -1)
+
+
+def spread_of(by: Tensor) -> Tensor:
+    """Return values of the three kinds (.., 3) as limb numbers (.., 216)."""
+    each = torch.cat([by[..., k : k + 1].expand(*by.shape[:-1], n) for k, n in enumerate((4, 3, 1))], -1)
+    return each.repeat(*(1,) * (by.dim() - 1), 27)
+
+
+def before(values: Tensor) -> Tensor:
+    """Return values (T, ..) of BACK frames ago, the first ones at the beginning."""
+    return torch.cat([values[:1].expand(BACK, *values.shape[1:]), values[:-BACK]])[: len(values)]
 
 
 class Rhythm(NamedTuple):
@@ -51,52 +73,82 @@ class Rhythm(NamedTuple):
 
 
 class Heads(nn.Module):
-    """Read-outs of z (T, B, 32); `mean` (216,), `basis` (C, 216) orthonormal rows and `spread` are data, not learned.
+    """Read-outs of z (T, B, 32); what else there is are data, not learned.
 
-    `spread` (1 + H,): standard deviation of the pose and of its change by each horizon, per component on average: the
-    heads and their loss count in these.
+    `mean` (216,), `basis` (C, 216) orthonormal rows in units of `unit` (216,), the spread of each kind of number;
+    `pace` (H, 216): how much of the last 67 ms' change is best expected by each horizon; `spread` (1 + 2 H,): standard
+    deviation of the pose, of its changes and of their rests, per component on average: the loss counts in these.
     """
 
     mean: Tensor
     basis: Tensor
+    unit: Tensor
+    pace: Tensor
     spread: Tensor
 
     def __init__(self, seed: int = 0, components: int = COMPONENTS) -> None:
         super().__init__()
-        outputs = (1 + len(HORIZONS)) * components
+        count = len(HORIZONS)
+        outputs = (1 + 2 * count) * components
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.future_1, self.future_2 = nn.Linear(LATENT, HIDDEN), nn.Linear(HIDDEN, outputs)
-            self.skip = nn.Linear(LATENT, outputs, bias=False)
+            self.future_1, self.future_2 = nn.Linear(2 * LATENT, HIDDEN), nn.Linear(HIDDEN, outputs)
+            self.skip = nn.Linear(2 * LATENT, outputs, bias=False)
             self.memory, self.rhythm_out = nn.GRU(LATENT, MEMORY), nn.Linear(MEMORY, 3)
         self.register_buffer("mean", torch.zeros(216))
         self.register_buffer("basis", torch.zeros(components, 216))
-        self.register_buffer("spread", torch.ones(1 + len(HORIZONS)))
+        self.register_buffer("unit", torch.ones(216))
+        self.register_buffer("pace", torch.zeros(count, 216))
+        self.register_buffer("spread", torch.ones(1 + 2 * count))
 
-    def learn_basis(self, limbs: NDArray[np.float32], changes: list[NDArray[np.float32]]) -> float:
-        """Set mean, basis and spreads from limbs (n, 216) and their changes (m, 216) by each horizon.
+    def learn(self, limbs: Tensor, speed: Tensor, changes: Tensor) -> float:
+        """Take what is data from limbs (n, 216), their change over the last 67 ms and by each horizon (n, H, 216).
 
-        Returns the share of the limbs' variance that the components hold.
+        Returns the share of the limbs' variance, in units of the spread, that the components hold.
         """
-        centred = limbs.astype(np.float64) - limbs.mean(0, dtype=np.float64)
-        values, vectors = np.linalg.eigh(centred.T @ centred / len(limbs))
-        basis = vectors[:, ::-1][:, : len(self.basis)].T
-        basis = basis * np.sign(basis[np.arange(len(basis)), np.abs(basis).argmax(1)])[:, None]
-        spread = [float(np.sqrt(np.square(each @ basis.T).mean())) for each in (centred, *changes)]
-        self.mean.copy_(torch.from_numpy(limbs.mean(0, dtype=np.float64)))
-        self.basis.copy_(torch.from_numpy(np.ascontiguousarray(basis)))
-        self.spread.copy_(torch.tensor(spread).clamp(min=1e-6))
-        return float(values[::-1][: len(basis)].sum() / values.sum())
+        limbs, speed, changes = limbs.double(), speed.double(), changes.double()
+        centred = limbs - limbs.mean(0)
+        unit = spread_of(by_kind(centred.square()).mean(0).sqrt().clamp(min=1e-3))
+        # pace = <change speed> / <speed^2>, one for each kind and horizon
+        together, alone = by_kind(changes * speed.unsqueeze(-2)).mean(0), by_kind(speed.square()).mean(0)
+        pace = spread_of((together / alone.clamp(min=1e-9)).clamp(min=0.0))
+        scaled = centred / unit
+        values, vectors = torch.linalg.eigh(scaled.T @ scaled / len(limbs))
+        basis = vectors.flip(1)[:, : len(self.basis)].T
+        basis = basis * basis.gather(1, basis.abs().argmax(1, keepdim=True)).sign()
+        told = [scaled @ basis.T]
+        told += [changes[:, k] / unit @ basis.T for k in range(len(HORIZONS))]
+        told += [(changes[:, k] - pace[k] * speed) / unit @ basis.T for k in range(len(HORIZONS))]
+        for name, value in {
+            "mean": limbs.mean(0), "unit": unit, "pace": pace, "basis": basis,
+            "spread": torch.stack([each.square().mean().sqrt() for each in told]).clamp(min=1e-6),
+        }.items():  # fmt: skip
+            getattr(self, name).copy_(value)
+        return float(values.flip(0)[: len(basis)].sum() / values.sum())
 
     def components(self, limbs: Tensor) -> Tensor:
         """Return principal components (.., C) of limbs (.., 216)."""
-        return (limbs - self.mean) @ self.basis.T
+        return self.changes(limbs - self.mean)
+
+    def changes(self, change: Tensor) -> Tensor:
+        """Return principal components (.., C) of a change of the limbs (.., 216)."""
+        return (change / self.unit) @ self.basis.T
+
+    def limbs(self, components: Tensor) -> Tensor:
+        """Return the change of the limbs (.., 216) of components (.., C)."""
+        return (components @ self.basis) * self.unit
+
+    def damped(self, speed: Tensor) -> Tensor:
+        """Return the change (.., H, 216) to be expected of the limbs' change over the last 67 ms (.., 216)."""
+        return self.pace * speed.unsqueeze(-2)
 
     def future(self, z: Tensor) -> Future:
-        """Read the pose and its changes out of z (.., 32)."""
-        made = self.future_2(torch.nn.functional.silu(self.future_1(z))) + self.skip(z)
-        made = made.unflatten(-1, (1 + len(HORIZONS), len(self.basis))) * self.spread.unsqueeze(-1)
-        return Future(made[..., 0, :], made[..., 1:, :])
+        """Read the pose and its changes out of z (T, .., 32), causally."""
+        both = torch.cat([z, QUICK * (z - before(z))], -1)
+        made = self.future_2(torch.nn.functional.silu(self.future_1(both))) + self.skip(both)
+        made = made.unflatten(-1, (1 + 2 * len(HORIZONS), len(self.basis))) * self.spread.unsqueeze(-1)
+        now, change, rest = torch.split(made, [1, len(HORIZONS), len(HORIZONS)], -2)
+        return Future(now.squeeze(-2), change, rest)
 
     def rhythm(self, z: Tensor) -> Rhythm:
         """Read tempo and phase out of z (T, B, 32), causally, from an empty memory."""

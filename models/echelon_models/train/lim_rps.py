@@ -71,6 +71,8 @@ def follow(w: Mapping[str, Tensor], e: Tensor, stop: float = CONVERGED) -> tuple
             going = torch.ones(e.shape[1], 1, dtype=torch.bool, device=e.device)
             residual = torch.zeros_like(target[:, :1])
             for _ in range(int(HYPERS["iterations"])):
+                if not going.any():
+                    break
                 following = step(w, z, target)
                 size = (following - z).norm(dim=-1, keepdim=True)
                 z, residual = torch.where(going, following, z), torch.where(going, size, residual)
@@ -98,6 +100,32 @@ class LimRps(nn.Module):
         """Return the weights that the engine would run, norms <= 1; differentiable."""
         return constrained({name: self.get_parameter(name) for name in SHAPES})
 
+    def centre(self, e: Tensor) -> None:
+        """Start with every unit of the operator at its kink for the mean of encodings e (n, 96), where it bends."""
+        half = 0.5**0.5
+        with torch.no_grad():
+            w = self.weights()
+            z = relax(w, e.mean(0, keepdim=True)).z
+            first = z @ w["W_1"].T
+            self.get_parameter("b_1").add_(-first[0])
+            second = (torch.relu(first + self.get_parameter("b_1")) * half) @ w["W_2"].T
+            self.get_parameter("b_2").add_(-second[0])
+
+    def enliven(self, most: float) -> None:
+        """Raise the body encoder's weaker directions, each up to `most` times and to a singular value of 1.
+
+        E = U S V^T <- U (a S) V^T with a = min(1 / S, most), and W_1 reads U a^-1 U^T of what it read: the operator
+        sees the body as before, the latent moves more with it, and no norm exceeds what it was.
+        """
+        with torch.no_grad():
+            w = {name: value.double() for name, value in self.weights().items()}
+            u, s, vh = torch.linalg.svd(w["E_body"], full_matrices=False)
+            a = (1.0 / s.clamp(min=1e-9)).clamp(min=1.0, max=most)
+            w["E_body"] = (u * (a * s)) @ vh
+            w["W_1"][:, :SENSOR] = w["W_1"][:, :SENSOR] @ (u / a) @ u.T
+            for name in SHAPES:
+                self.get_parameter(name).copy_(w[name])
+
     def load(self, tensors: Mapping[str, NDArray[np.float32]]) -> None:
         """Put arrays named as in the format; norms <= 1 come out of `weights` unchanged."""
         with torch.no_grad():
@@ -105,17 +133,23 @@ class LimRps(nn.Module):
                 self.get_parameter(name).copy_(torch.from_numpy(np.array(tensors[name])))
             self.P.copy_(torch.from_numpy(np.array(tensors["P"])))
 
-    def learn_directions(self, z: NDArray[np.floating]) -> float:
-        """Set P to the two principal directions of z (n, 96); return the share of its variance that they hold.
+    def learn_directions(self, *latents: NDArray[np.floating]) -> list[float]:
+        """Set P from latents (n, 96) of several kinds of performers; return the share of variance P holds of each.
 
-        Rows are orthonormal; of each the largest element is positive, so that the same data give the same picture.
+        Each row is the sum of one principal direction of every kind, so that both coordinates move whatever is worn;
+        rows are orthonormal. Of each direction the largest element is positive: the same data, the same picture.
         """
-        centred = z.astype(np.float64) - z.mean(0, dtype=np.float64)
-        values, vectors = np.linalg.eigh(centred.T @ centred)
-        rows = vectors[:, ::-1][:, :2].T
-        rows = rows * np.sign(rows[np.arange(2), np.abs(rows).argmax(1)])[:, None]
+        total = np.zeros((2, LATENT))
+        covariances = []
+        for z in latents:
+            centred = z.astype(np.float64) - z.mean(0, dtype=np.float64)
+            covariances.append(centred.T @ centred)
+            rows = np.linalg.eigh(covariances[-1])[1][:, ::-1][:, :2].T
+            total += rows * np.sign(rows[np.arange(2), np.abs(rows).argmax(1)])[:, None]
+        q, r = np.linalg.qr(total.T)
+        rows = (q * np.sign(np.diag(r))).T
         self.P.copy_(torch.from_numpy(np.ascontiguousarray(rows)))
-        return float(values[-2:].sum() / max(values.sum(), 1e-30))
+        return [float(np.trace(rows @ each @ rows.T) / max(np.trace(each), 1e-30)) for each in covariances]
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Return the constrained weights and P as float32 arrays, norms by exact SVD in float64."""

@@ -1,36 +1,44 @@
-"""Long trainings of the limb models on any machine: `python -m echelon_models.train.limbs DATA.npz OUT`.
+"""Trainings of the limb models and what they are judged by: DELL coupled and LIM-RPS with their read-outs.
 
-Needs NumPy, torch and safetensors alone, so this folder and a data set can be taken anywhere. For each model and seed
-OUT gets MODEL-SEED.npz (the weights of the format, to be exported), MODEL-SEED.heads.safetensors (its read-outs),
-MODEL-SEED.json (settings, losses, figures on held-out recordings with intervals) and a checkpoint to resume from.
+Every figure is an interval over recordings. Needs NumPy, torch and safetensors alone, so this folder and a data set can
+be taken anywhere; `limb_folds.py` runs many of these trainings.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from echelon_models.train import agreement, coupled, dataset, devices, forecast, lim_rps
+from echelon_models.train import agreement, devices, forecast, judge
 from echelon_models.train.dataset import Recording
 from echelon_models.train.fit import History, Settings
 from echelon_models.train.frames import Frames
 from echelon_models.train.heads import HORIZONS
 from echelon_models.train.intervals import Interval, bootstrap, ratio
-from echelon_models.train.sweep import split, validation_sources
+from echelon_models.train.lim_rps import encode, follow
+from echelon_models.train.sensors import VARIANTS, Sensors
+from echelon_models.train.sweep import split
 
-MODELS = ("coupled", "lim_rps")
 Say = Callable[[str], None]
 Figures = dict[str, Interval]
-Trained = tuple[dict[str, NDArray[np.float32]], History, Figures]
+MOST_RAISED = 8.0  # times
+Tensors = dict[str, NDArray[np.float32]]
+
+
+class Trained(NamedTuple):
+    """Weights of the format, how the training went, and figures on held-out recordings."""
+
+    tensors: Tensors
+    history: History
+    figures: Figures
 
 
 def train_coupled(
@@ -39,42 +47,52 @@ def train_coupled(
     settings: Settings,
     out: Path,
     *,
-    device: str = "cpu",
-    length: int = forecast.LENGTH,
-    batch: int = forecast.BATCH,
+    initial: Mapping[str, NDArray[np.float32]] | None = None,
     say: Say | None = None,
 ) -> Trained:
-    """Train DELL coupled, write its heads beside `out`, return weights, history and held-out figures."""
-    parts = [[recordings[i] for i in chosen] for chosen in split(recordings, held_out)]
-    training, testing = (Frames(each, device) for each in parts)
+    """Train DELL coupled, write its heads beside `out`; figures are on what stopped the training."""
+    training, testing = (Frames([recordings[i] for i in chosen]) for chosen in split(recordings, held_out))
     model = forecast.Forecaster(settings.seed)
-    path = out.with_suffix(".checkpoint")
-    history = forecast.train(model, training, testing, settings, length=length, batch=batch, path=path, say=say)
+    history = forecast.train(model, training, testing, settings, path=out.with_suffix(".checkpoint"), say=say)
+    forecast.train_rhythm(model, training, testing, say=say)
     model.heads.save(out.with_suffix(".heads.safetensors"), {"seed": str(settings.seed)})
-    return model.coupled.tensors(), history, forecast_figures(model, testing)
-
-
-def forecast_figures(model: forecast.Forecaster, testing: Frames) -> Figures:
-    """Return RMS errors per horizon and way of guessing, what the net gains on the pose that stays, and rhythm."""
-    figures: Figures = {}
+    ridge = judge.fit_ridge(model.heads, training, testing)
+    figures = {}
     for beats in (False, True):
-        found = forecast.judge(model, testing, beats=beats)
-        source, counts, name = found["source"], found["frames"], "at beats, " if beats else ""
-        for k, frames in enumerate(HORIZONS):
-            where = f"{name}{round(frames * 1000 / 60)} ms"
-            for way in ("net", "blind") if beats else ("net", "blind", "stays", "linear"):
-                mean = ratio(found[way][:, k] * counts[:, k], counts[:, k])
-                figures[f"{where}, rms of {way}"] = bootstrap(source, lambda rows, mean=mean: mean(rows) ** 0.5)  # type: ignore[misc]
-            gain = ratio(found["net"][:, k] * counts[:, k], found["stays"][:, k] * counts[:, k])
-            figures[f"{where}, net against stays"] = bootstrap(source, lambda rows, gain=gain: gain(rows) ** 0.5)  # type: ignore[misc]
-        for what in ("tempo", "phase"):
-            heard = np.isfinite(found[what])
-            if heard.any():
-                values = found[what][heard]
-                figures[f"{name}{what} error"] = bootstrap(
-                    source[heard],
-                    lambda rows, values=values: float(np.median(values[rows])),  # type: ignore[misc]
-                )
+        found = judge.judge(model, testing, ridge, beats=beats)
+        figures.update(forecast_figures(found, model.heads.unit, "at beats, " if beats else ""))
+    return Trained(model.coupled.tensors(), history, figures)
+
+
+def in_spreads(errors: NDArray[np.float64], unit: Tensor) -> NDArray[np.float64]:
+    """Return errors of three kinds (.., 3) as the mean over the 216 numbers, each in units of its spread."""
+    share = np.array([4.0, 3.0, 1.0]) / 8
+    each: NDArray[np.float64] = errors @ (share / unit.double().cpu().numpy()[[0, 4, 7]] ** 2)
+    return each
+
+
+def forecast_figures(found: Mapping[str, NDArray[Any]], unit: Tensor, name: str = "") -> Figures:
+    """Return RMS errors per horizon and way of guessing, what the net gains on the others, and rhythm."""
+    figures: Figures = {}
+    source, counts = found["source"], found["frames"]
+    ways = ("net", "blind") if name else judge.WAYS
+    for k, frames in enumerate(HORIZONS):
+        where = f"{name}{round(frames * 1000 / 60)} ms"
+        errors = {way: in_spreads(found[way][:, k], unit) * counts[:, k] for way in judge.WAYS}
+        for way in ways:
+            mean = ratio(errors[way], counts[:, k])
+            figures[f"{where}, rms of {way}"] = bootstrap(source, lambda rows, mean=mean: mean(rows) ** 0.5)  # type: ignore[misc]
+        for other in ("stays", "damped", "ridge"):
+            gain = ratio(errors["net"], errors[other])
+            figures[f"{where}, net against {other}"] = bootstrap(source, lambda rows, gain=gain: gain(rows) ** 0.5)  # type: ignore[misc]
+    for what in ("tempo", "octave", "phase", "heard_tempo", "heard_octave", "heard_phase"):
+        known = np.isfinite(found[what])
+        if known.any():
+            values = found[what][known]
+            figures[f"{name}{what.replace('_', ' ')} error"] = bootstrap(
+                source[known],
+                lambda rows, values=values: float(np.median(values[rows])),  # type: ignore[misc]
+            )
     return figures
 
 
@@ -84,90 +102,110 @@ def train_lim_rps(
     settings: Settings,
     out: Path,
     *,
-    device: str = "cpu",
-    batch: int = agreement.BATCH,
+    initial: Mapping[str, NDArray[np.float32]] | None = None,
     say: Say | None = None,
 ) -> Trained:
-    """Train LIM-RPS, write its read-outs beside `out`, return weights, history and held-out figures."""
+    """Train LIM-RPS, write its read-outs beside `out`; `initial` sets how lively its latent is."""
     parts = [[recordings[i] for i in chosen] for chosen in split(recordings, held_out)]
-    training, testing = (agreement.Sensors(each, settings.seed, device) for each in parts)
-    model, absent = agreement.Agreement(settings.seed), devices.standing()
+    training, testing = Sensors(parts[0], variants=VARIANTS), Sensors(parts[1])
+    model = agreement.Agreement(settings.seed)
     path = out.with_suffix(".checkpoint")
-    history = agreement.train(model, training, testing, settings, absent=absent, batch=batch, path=path, say=say)
-    share = agreement.learn_directions(model, training, absent)
+    history = agreement.train(model, training, testing, settings, absent=devices.standing(), path=path, say=say)
+    figures = finish_lim_rps(model, training, testing, initial)
     model.save(out.with_suffix(".heads.safetensors"), {"seed": str(settings.seed)})
-    figures = {"variance in P": Interval(share, share, share), **agreement_figures(model, training, testing)}
-    return model.net.tensors(), history, figures
+    return Trained(model.net.tensors(), history, {**figures, **agreement_figures(model, testing)})
 
 
-def agreement_figures(model: agreement.Agreement, training: agreement.Sensors, testing: agreement.Sensors) -> Figures:
-    """Return R^2 of each dropped device, in all and for each quantity, of the net and of a ridge regression."""
+def finish_lim_rps(
+    model: agreement.Agreement,
+    training: Sensors,
+    testing: Sensors,
+    initial: Mapping[str, NDArray[np.float32]] | None,
+) -> Figures:
+    """Give a trained net a latent as lively as that of `initial`, P and read-outs; return what became of them.
+
+    LatentState's constants (tension, curvature, confidence) were chosen for the speed of the initial latent.
+    """
+    absent, raised, slower = devices.standing(), 1.0, 1.0
+    if initial is not None:
+        raised = enliven(model, testing, initial)
+    suit, phones = agreement.learn_directions(model, training, absent)
+    if initial is not None:
+        slower = slow_down(model, testing, initial)
+    agreement.fit_readouts(model, training, absent)
+    values = {"suit's variance in P": suit, "phones' variance in P": phones, "raised": raised, "length of P": slower}
+    return {name: Interval(value, value, value) for name, value in values.items()}
+
+
+def speeds(net: Mapping[str, Tensor], sensors: Sensors, P: Tensor) -> tuple[float, float]:
+    """Return the RMS speed per second of the latent and of P z, as the engine runs a body without devices."""
+    body, left, right = sensors.sequences()
+    with torch.no_grad():
+        z, _ = follow(net, encode(net, body, torch.zeros_like(left), torch.zeros_like(right)))
+    inside = torch.arange(1, len(z)).unsqueeze(1) < torch.from_numpy(sensors.count)
+    inside[:30] = False  # on the way from zero
+    change = 60.0 * (z[1:] - z[:-1])[inside]
+    return tuple(float(each.square().sum(-1).mean().sqrt()) for each in (change, change @ P.T))  # type: ignore[return-value]
+
+
+def _torch(tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
+
+
+def enliven(model: agreement.Agreement, sensors: Sensors, initial: Mapping[str, NDArray[np.float32]]) -> float:
+    """Raise the body encoder until its code moves as fast as that of `initial`, as far as a norm of 1 allows.
+
+    Returns how far its weaker directions were raised at most.
+    """
+    ends = np.cumsum(sensors.count)[:-1] - 1
+    change = np.delete(np.diff(sensors.values[0].cpu().numpy().astype(np.float64), axis=0), ends, 0)
+
+    def speed(encoder: NDArray[np.floating]) -> float:
+        return float(np.square(change @ encoder.T).sum(1).mean())
+
+    wanted = speed(initial["E_body"])
+    u, s, vh = np.linalg.svd(model.net.weights()["E_body"].detach().double().cpu().numpy(), full_matrices=False)
+    low, high = 1.0, MOST_RAISED
+    for _ in range(30):
+        most = (low * high) ** 0.5
+        slow = speed((u * np.minimum(s * most, np.maximum(s, 1.0))) @ vh) < wanted
+        low, high = (most, high) if slow else (low, most)
+    model.net.enliven(high)
+    return high
+
+
+def slow_down(model: agreement.Agreement, sensors: Sensors, initial: Mapping[str, NDArray[np.float32]]) -> float:
+    """Shorten P until P z is no faster than that of `initial`, for the same reason; return by how much."""
+    _, wanted = speeds(_torch(initial), sensors, torch.from_numpy(np.array(initial["P"])))
+    _, made = speeds(model.net.weights(), sensors, model.net.P)
+    factor = min(1.0, wanted / made)
+    model.net.P.mul_(factor)
+    return factor
+
+
+def agreement_figures(model: agreement.Agreement, testing: Sensors) -> Figures:
+    """Return R^2 of each dropped device, in all and for each quantity."""
     figures: Figures = {}
     for dropped in (1, 2):
-        found = agreement.judge(model, training, testing, dropped)
-        names = ["everything", *agreement.QUANTITIES]
-        for way in ("error", "ridge"):
-            for k, name in enumerate(names):
-                over, under = (found[each].sum(1) if k == 0 else found[each][:, k - 1] for each in (way, "total"))
-                share = ratio(over, under)
-                figures[
-                    f"R2 of the {agreement.SENSORS[dropped]} device, {name}, {'net' if way == 'error' else way}"
-                ] = bootstrap(found["source"], lambda rows, share=share: 1 - share(rows))  # type: ignore[misc]
+        found = agreement.judge(model, testing, dropped)
+        for k, name in enumerate(["everything", *agreement.QUANTITIES]):
+            figures[f"R2 of the {agreement.SENSORS[dropped]} device, {name}"] = r2(found, k - 1, testing.sources)
     return figures
+
+
+def r2(squares: NDArray[np.float64], quantity: int, sources: Sequence[str]) -> Interval:
+    """Return R^2 of a quantity (-1: all four) from `agreement.squares`."""
+    over, under = (squares[:, k].sum(1) if quantity < 0 else squares[:, k, quantity] for k in range(2))
+    share = ratio(over, under)
+    return bootstrap(sources, lambda rows: 1 - share(rows))
 
 
 def write(out: Path, trained: Trained, settings: Settings, held_out: Sequence[str], **notes: Any) -> None:
     """Write weights and the report of one training."""
-    tensors, history, figures = trained
-    np.savez(out.with_suffix(".npz"), **tensors)  # type: ignore[arg-type]
+    np.savez(out.with_suffix(".npz"), **trained.tensors)  # type: ignore[arg-type]
     report = {
         "settings": asdict(settings), "held_out": list(held_out), "torch": torch.__version__, **notes,
-        "history": asdict(history), "figures": {name: list(value) for name, value in figures.items()},
+        "history": asdict(trained.history),
+        "figures": {name: list(value) for name, value in trained.figures.items()},
     }  # fmt: skip
     out.with_suffix(".json").write_text(json.dumps(report, indent=1))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Train the chosen models, one seed after the other."""
-    parser = argparse.ArgumentParser(prog="python -m echelon_models.train.limbs", description=__doc__.split("\n")[0])
-    parser.add_argument("data", type=Path, metavar="DATA.npz")
-    parser.add_argument("out", type=Path, metavar="OUT", help="a folder, made if it is not there")
-    parser.add_argument("--models", default=",".join(MODELS), help=f"some of {', '.join(MODELS)}")
-    parser.add_argument("--seeds", default="1", help="one or more, for example 1,2,3")
-    parser.add_argument("--epochs", type=int, default=Settings.epochs)
-    parser.add_argument("--batches", type=int, default=Settings.batches)
-    parser.add_argument("--patience", type=int, default=Settings.patience)
-    parser.add_argument("--batch", type=int, default=0, help="windows or frames a batch; 0: the model's own")
-    parser.add_argument("--held-out", default="", help="sources; default: three real ones and a tenth of the dancer's")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=0)
-    chosen = parser.parse_args(arguments)
-    models = chosen.models.split(",")
-    if wrong := set(models) - set(MODELS):
-        parser.error(f"--models {', '.join(sorted(wrong))}: some of {', '.join(MODELS)}")
-    if chosen.threads:
-        torch.set_num_threads(chosen.threads)
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    recordings = dataset.read(chosen.data)
-    held_out = chosen.held_out.split(",") if chosen.held_out else validation_sources(recordings)
-    for seed in map(int, chosen.seeds.split(",")):
-        settings = Settings(chosen.epochs, chosen.batches, chosen.patience, seed=seed)
-        for name in models:
-            job = {"coupled": train_coupled, "lim_rps": train_lim_rps}[name]
-            out = chosen.out / f"{name}-{seed}"
-            sizes = {"batch": chosen.batch} if chosen.batch else {}
-
-            def say(line: str, job: str = out.name) -> None:
-                sys.stdout.write(f"{job}: {line}\n")
-                sys.stdout.flush()
-
-            trained = job(recordings, held_out, settings, out, device=chosen.device, say=say, **sizes)
-            hypers = {"coupled": coupled.HYPERS, "lim_rps": lim_rps.HYPERS}[name]
-            write(out, trained, settings, held_out, data=chosen.data.name, hypers=hypers, device=chosen.device)
-            for what, interval in trained[2].items():
-                say(f"{what}: {interval}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -52,6 +52,7 @@ def run(arguments: Namespace, action: str, key: Any, job: str) -> int:
     from echelon_models.train.export_limbs import export
     from echelon_models.train.fit import Settings
     from echelon_models.train.sweep import validation_sources
+    from echelon_models.weights import initial_path, load
 
     work: Callable[..., Trained] = getattr(limbs, f"train_{job}")
     recordings = dataset.read(source)
@@ -61,7 +62,7 @@ def run(arguments: Namespace, action: str, key: Any, job: str) -> int:
         if name not in known:
             raise UserError(f"--hold-out {name}", "is not in this data set", f"it has {', '.join(known)}")
     settings = Settings(arguments.epochs, arguments.batches, seed=arguments.seed)
-    trained = work(recordings, held_out, settings, target, say=_say)
+    trained = work(recordings, held_out, settings, target, initial=load(initial_path(key)).tensors, say=_say)
     tensors, history, figures = trained
     origin = (
         f"trained on {source.name}, seed {arguments.seed}, best of epoch {history.best_epoch}, "

@@ -9,7 +9,7 @@ from echelon_bridges.commands.training import _limbs
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the options."""
-    _limbs.add_arguments(parser, epochs=30)
+    _limbs.add_arguments(parser, epochs=10)
 
 
 def run(arguments: Namespace) -> int:
