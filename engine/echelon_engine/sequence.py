@@ -159,7 +159,7 @@ def conduct(engine: Any, samples: int) -> None:
     for track in range(TRACKS):
         heard = settings.track_mute[track] == 0 and (not solo or settings.track_solo[track] != 0)
         db = np.float64(settings.band_db) + np.float64(settings.track_db[track]) + np.float64(grid.level_db[track])
-        db = db if finite_number(db) else LEAST_DB
+        db = db if finite_number(db) else np.float64(LEAST_DB)
         gain = level * level * 10.0 ** (min(max(db, LEAST_DB), MOST_DB) / 20.0) if heard else 0.0
         state.gain[track] = np.float32(gain)
         pan = np.float64(settings.track_pan[track]) + np.float64(grid.pan[track])
