@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from echelon_bridges.child import answer, begin, is_wanted, requests, say, wait_until_wanted
 from echelon_bridges.devices import Device, find_device, import_sounddevice, quiet_stderr
 from echelon_engine.block import SharedBlock
-from echelon_engine.config import BUILT_IN, Config
+from echelon_engine.config import Config
 from echelon_engine.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def change_weights(engine: Any, request: dict[str, Any]) -> None:
 
     path = str(request.get("path", ""))
     try:
-        model = weights.load(weights.initial_path("dell_gated") if path == BUILT_IN else path)
+        model = weights.load(weights.path_of("dell_gated", path))
         if model.key != "dell_gated":
             raise UserError(path, f"holds {model.key}", "name weights of DELL gated")
         if not change_gated(engine, weights.to_record(model)):

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from echelon_bridges import lock, udp
 from echelon_bridges.sensors import name_of
-from echelon_engine.config import BUILT_IN, SENSOR_KINDS, Config
+from echelon_engine.config import SENSOR_KINDS, Config
 from echelon_engine.errors import UserError
 
 Verdict = Literal["ok", "warn", "fail"]
@@ -192,7 +192,7 @@ def models(config: Config) -> Iterator[Row]:
 
     for name, key in (("gated", "dell_gated"), ("coupled", "dell_coupled"), ("lim_rps", "lim_rps")):
         chosen = getattr(config.models, name)
-        path = weights.initial_path(key) if chosen == BUILT_IN else Path(chosen)  # type: ignore[arg-type]
+        path = weights.path_of(key, chosen)  # type: ignore[arg-type]
         try:
             model = weights.load(path)
         except UserError as error:

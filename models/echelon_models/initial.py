@@ -1,4 +1,4 @@
-"""The initial weights of all three models: `python -m echelon_models.initial` writes them into `weights/`.
+"""The initial weights of all three models: `python -m echelon_models.initial FOLDER` writes them into a folder.
 
 They are seeded and designed, NOT trained. DELL gated carries motion through designed channels (the motion state, its
 magnitude, its recent activity, its slow average) to a hand-written read-out around a resting sound; a seeded random net
@@ -9,6 +9,7 @@ grid of 2^-22, so that the same files come out byte for byte wherever the last b
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from echelon_engine.parameters import LANES, PARAMETERS
 from echelon_models.certificates import norm
 from echelon_models.formats import FORMATS, Key
-from echelon_models.weights import INITIAL, Model, save
+from echelon_models.weights import Model, initial_path, save
 
 SEED = 20260217
 ORIGIN = "initial weights, seeded and designed, not trained; made by python -m echelon_models.initial"
@@ -222,14 +223,15 @@ def make(key: Key, path: Path) -> Model:
     return save(path, key, tensors, {**HYPERS[key], "origin": ORIGIN, "seed": SEED})
 
 
-def main() -> None:
-    """Write all three files and say what they promise."""
-    INITIAL.mkdir(exist_ok=True)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write all three files, into a folder or to where the engine looks for them, and say what they promise."""
+    chosen = list(sys.argv[1:] if arguments is None else arguments)
     for key in FORMATS:
-        path = INITIAL / f"{key}.safetensors"
+        path = Path(chosen[0]) / f"{key}.safetensors" if chosen else initial_path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
         model = make(key, path)
         promise = ", ".join(f"{figure.name} {figure.value:.3f}" for figure in model.figures)
-        sys.stdout.write(f"{path.name}: {path.stat().st_size:,} bytes; {promise}\n")
+        sys.stdout.write(f"{path}: {path.stat().st_size:,} bytes; {promise}\n")
 
 
 if __name__ == "__main__":

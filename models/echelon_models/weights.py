@@ -5,7 +5,9 @@ A file that would misbehave on stage is refused here, by name: the value, the ru
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
     from echelon_engine.state import Weights
 
 INITIAL = Path(__file__).parent / "weights"
+INITIAL_NAME = "initial"  # in place of a path: the weights that were designed, not trained
+# What plays without a setting: what was learned, where it is better than what was designed (TRAINING.md).
+BUILT_IN_FILES: dict[Key, str] = {
+    "dell_gated": "dell_gated_trained", "dell_coupled": "dell_coupled", "lim_rps": "lim_rps",
+}  # fmt: skip
 
 
 class WeightsError(UserError):
@@ -54,8 +61,34 @@ class Model:
 
 
 def initial_path(key: Key) -> Path:
-    """Return the path of the initial weights that come with the package."""
-    return INITIAL / f"{key}.safetensors"
+    """Return the path of the initial weights: in the package, or made from their seed into the cache folder."""
+    path = INITIAL / f"{key}.safetensors"
+    if path.is_file():
+        return path
+    from echelon_engine._jit import writable_root
+    from echelon_models import initial
+
+    version = hashlib.sha256(Path(initial.__file__).read_bytes()).hexdigest()[:16]
+    path = writable_root() / f"initial-{version}" / f"{key}.safetensors"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{key}.{os.getpid()}.safetensors")
+        initial.make(key, partial)
+        partial.replace(path)
+    return path
+
+
+def built_in_path(key: Key) -> Path:
+    """Return the path of the weights that play without a setting."""
+    path = INITIAL / f"{BUILT_IN_FILES[key]}.safetensors"
+    return path if BUILT_IN_FILES[key] != key else initial_path(key)
+
+
+def path_of(key: Key, chosen: str) -> Path:
+    """Return the file that an entry of the configuration names: a path, "built-in" or "initial"."""
+    if chosen == BUILT_IN:
+        return built_in_path(key)
+    return initial_path(key) if chosen == INITIAL_NAME else Path(chosen)
 
 
 def load(path: str | Path) -> Model:
@@ -198,8 +231,8 @@ def _order_header(path: Path) -> None:
 def load_all(models: Models) -> Weights:
     """Return the three records that the engine runs on, from the `models` section of the configuration.
 
-    Each entry is a path or "built-in"; raises WeightsError, also for a file that holds another model than its entry
-    wants. Imports Numba.
+    Each entry is a path, "built-in" or "initial"; raises WeightsError, also for a file that holds another model than
+    its entry wants. Imports Numba.
     """
     from echelon_engine.state import Weights
 
@@ -210,7 +243,7 @@ def load_all(models: Models) -> Weights:
     }
     records = []
     for key, path in chosen.items():
-        model = load(initial_path(key) if path == BUILT_IN else path)
+        model = load(path_of(key, path))
         if model.key != key:
             entry = f"models.{key.removeprefix('dell_')}"
             raise WeightsError(

@@ -15,7 +15,7 @@ from echelon_engine.errors import UserError
 from echelon_models import inspect
 from echelon_models.certificates import norm
 from echelon_models.formats import FORMATS, Key
-from echelon_models.weights import INITIAL, WeightsError, initial_path, load, load_all, save, to_record
+from echelon_models.weights import WeightsError, initial_path, load, load_all, save, to_record
 
 F = np.float32
 KEYS: tuple[Key, ...] = ("dell_gated", "dell_coupled", "lim_rps")
@@ -222,9 +222,9 @@ def test_inspect_names_everything() -> None:
 
 
 def test_metadata_is_sorted_strings() -> None:
-    """The header of each file that ships is sorted JSON of strings, so that its bytes do not depend on a hash seed."""
+    """The header of each initial file is sorted JSON of strings, so that its bytes do not depend on a hash seed."""
     for key in KEYS:
-        raw = (INITIAL / f"{key}.safetensors").read_bytes()
+        raw = initial_path(key).read_bytes()
         header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]
         assert list(header) == sorted(header)
         assert "not trained" in header["origin"]

@@ -27,6 +27,7 @@ def run(arguments: Namespace) -> int:
     from echelon_bridges.control import request
     from echelon_engine.config import BUILT_IN
     from echelon_engine.errors import UsageError
+    from echelon_models.weights import INITIAL_NAME
 
     name = _options.engine_name(arguments)
     if arguments.list:
@@ -36,7 +37,7 @@ def run(arguments: Namespace) -> int:
     value = " ".join(arguments.value)
     if arguments.key == WEIGHTS:
         path = value
-        if value != BUILT_IN:  # as seen from here, not from where the engine was started
+        if value not in (BUILT_IN, INITIAL_NAME):  # as seen from here, not from where the engine was started
             path = str(_options.check_input(Path(value).expanduser(), "weights file").absolute())
         answer = request(name, command="weights", path=path)
     else:

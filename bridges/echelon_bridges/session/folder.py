@@ -15,7 +15,7 @@ from typing import Any
 
 from echelon_bridges.session import format as form
 from echelon_engine import __version__
-from echelon_engine.config import BUILT_IN, Config, Models
+from echelon_engine.config import Config, Models
 from echelon_engine.config_file import to_json
 from echelon_engine.errors import UserError
 
@@ -42,10 +42,10 @@ def digest(path: str | Path) -> str:
 
 def weights_files(models: Models) -> dict[str, Path]:
     """Return the weights file of each model."""
-    from echelon_models.weights import initial_path
+    from echelon_models.weights import path_of
 
     chosen = {key: str(getattr(models, name)) for key, name in MODELS.items()}
-    return {key: initial_path(key) if path == BUILT_IN else Path(path) for key, path in chosen.items()}  # type: ignore[arg-type]
+    return {key: path_of(key, path) for key, path in chosen.items()}  # type: ignore[arg-type]
 
 
 def product() -> dict[str, str]:
