@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from echelon_engine._jit import kernel
 from echelon_engine.kernels import dell_coupled, dell_gated, lim_rps
 from echelon_engine.kernels.dense import aligned_record
-from echelon_models.weights import Model, initial_path, load, to_record
+from echelon_models.weights import Model, built_in_path, load, to_record
 
 BATCH = 50
 ORDINARY, SLOW = "ordinary frame", "slow frame"
@@ -223,7 +223,7 @@ def measure(rounds: int = 300) -> dict[str, Any]:
     limbs = rng.normal(scale=0.4, size=(BATCH, 216)).astype(np.float32)
     # A body that moves: encodings wander from frame to frame as they do at 60 Hz.
     e = (np.cumsum(rng.normal(scale=0.02, size=(BATCH, 96)), axis=0) + 0.3).astype(np.float32)
-    models = {key: load(initial_path(key)) for key in ("dell_gated", "dell_coupled", "lim_rps")}
+    models = {key: load(built_in_path(key)) for key in ("dell_gated", "dell_coupled", "lim_rps")}
     gated_w, coupled_w, lim_w = (to_record(model) for model in models.values())
     gated, coupled, lim = (aligned_record(module.STATE) for module in (dell_gated, dell_coupled, lim_rps))
     y, z, latent, sink = (np.zeros(size, np.float32) for size in (32, 32, 96, 1))

@@ -31,7 +31,7 @@ INITIAL = Path(__file__).parent / "weights"
 INITIAL_NAME = "initial"  # in place of a path: the weights that were designed, not trained
 # What plays without a setting: what was learned, where it is better than what was designed (TRAINING.md).
 BUILT_IN_FILES: dict[Key, str] = {
-    "dell_gated": "dell_gated", "dell_coupled": "dell_coupled_trained", "lim_rps": "lim_rps_trained",
+    "dell_gated": "dell_gated_trained", "dell_coupled": "dell_coupled_trained", "lim_rps": "lim_rps_trained",
 }  # fmt: skip
 
 

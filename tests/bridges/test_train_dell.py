@@ -36,7 +36,7 @@ def test_a_data_set_becomes_weights_and_pictures(
     target, plots = tmp_path / "mine.safetensors", tmp_path / "plots"
     assert main(["train", "dell", str(target), str(data), "--plots", str(plots), *QUICK]) == 0
     model = load(target)
-    assert model.metadata["origin"].startswith("trained on data.npz (0.2 minutes), seed 1, best of epoch 1")
+    assert model.metadata["origin"].startswith("trained on data.npz (0.2 minutes: 2 dancer), seed 1, best of epoch 1")
     assert {each.name for each in plots.iterdir()} == {"loss.png", "states.png", "parameters.png"}
     assert {each.name for each in tmp_path.iterdir()} == {"data.npz", "mine.safetensors", "plots"}
     out = capsys.readouterr()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from echelon_engine.config import Config, Models
@@ -17,15 +18,20 @@ def test_they_say_what_they_are() -> None:
     model = load(TRAINED)
     assert model.spec.key == "dell_gated"
     text = inspect.describe(TRAINED)
-    assert "origin: trained on 17 real recordings" in text
+    assert "17 real" in text
+    assert "seed 1" in text
+    assert "recipe: memory" in text
     assert 0 < float(text.split("largest_state: ")[1].split()[0]) < 10
 
 
-def test_the_initial_weights_stay_the_default() -> None:
-    """What plays without a setting is what was designed, not what was learned."""
+def test_dell_gated_plays_what_it_learned() -> None:
+    """Without a setting the trained weights play; `initial` names the designed ones, a path any others."""
     assert Config().models.gated == "built-in"
-    assert initial_path("dell_gated") != TRAINED
+    assert path_of("dell_gated", "built-in") == built_in_path("dell_gated") == TRAINED
+    assert path_of("dell_gated", "initial") == initial_path("dell_gated") != TRAINED
     assert "not trained" in inspect.describe(initial_path("dell_gated"))
+    trained, designed = (load_all(Models(gated=name)).gated for name in ("built-in", "initial"))
+    assert not np.array_equal(trained["W_y"], designed["W_y"])
 
 
 def test_all_weights_of_the_package_are_small() -> None:

@@ -222,7 +222,7 @@ def test_inspect_names_everything() -> None:
 
 
 def test_metadata_is_sorted_strings() -> None:
-    """The header of each file that ships is sorted JSON of strings, so that its bytes do not depend on a hash seed."""
+    """The header of each initial file is sorted JSON of strings, so that its bytes do not depend on a hash seed."""
     for key in KEYS:
         raw = initial_path(key).read_bytes()
         header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]

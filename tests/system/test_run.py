@@ -14,7 +14,7 @@ from engines import COMMAND, COMPILE_S, Engine, alive, left_behind, wait_for
 
 from echelon_bridges import lock
 from echelon_engine import block, wav
-from echelon_models.weights import initial_path, load, save
+from echelon_models.weights import built_in_path, initial_path, load, save
 
 pytestmark = pytest.mark.realtime
 
@@ -169,8 +169,7 @@ def test_other_weights_while_it_plays(start: Callable[..., Engine], tmp_path: Pa
     engine = start()
     engine.ready(COMPILE_S)
     wait_for(lambda: engine.status()["energy"] > 0.05, "the dancer to move")
-    built_in = initial_path("dell_gated")
-    model = load(built_in)
+    model = load(built_in_path("dell_gated"))
     tensors = {**model.tensors, "b_y": model.tensors["b_y"] + np.float32(1.0)}
     save(tmp_path / "bright.safetensors", "dell_gated", tensors, {**model.hypers, "origin": "a test"})
 

@@ -1,8 +1,8 @@
 """What was learned, measured: `python -m echelon_models.train.evaluate RESULTS DATA.npz` prints tables, writes JSON.
 
 RESULTS is what `echelon_models.train.sweep` wrote: folds_KIND.npz (positions of each fold on its held-out recording),
-sensitivity and shipped (json and npz). What is not there is left out. The linear baselines are solved here, on the same
-folds. Intervals are 95 % bootstrap intervals over real sources; a recording's figure is the mean over its seeds.
+sensitivity, shipped and peers_KIND (json and npz). What is not there is left out. Linear baselines are solved here, on
+the same folds. Intervals are 95 % bootstrap intervals over real sources; a recording is the mean over its seeds.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 
 from echelon_models.train import baselines, responses, sweep, teacher
 from echelon_models.train.dataset import Recording, read
-from echelon_models.train.gated import Gated
+from echelon_models.train.gated import Gated, Stacked
 from echelon_models.train.intervals import Interval, bootstrap, ratio
-from echelon_models.weights import initial_path, load
+from echelon_models.weights import built_in_path, initial_path, load
 
 Floats = NDArray[np.floating]
 Positions = Mapping[str, Floats]  # (seeds, T, 32) by recording's name
 NETS, NEAR = ("gated", "gru", "mlp"), 1.05
+PEERS: dict[str, Callable[[Sequence[int]], Stacked]] = {"gru": baselines.Gru, "mlp": baselines.Mlp}
 LAGS = range(-6, 25)  # frames
 EXCERPT = 1200  # frames of a recording that the sensitivity table plays
 
@@ -196,18 +197,29 @@ def evaluate(results: Path, recordings: Sequence[Recording], say: Callable[[str]
         found["sensitivity"] = sensitivity(told, tensors, recordings)
     if (results / "shipped.npz").exists():
         told, tensors = job(results, "shipped")
-        stack = Gated([m["seed"] for m in told["models"]])
-        for k in range(stack.size):
-            stack.load({name: np.asarray(values[k]) for name, values in tensors.items()}, k)
+        built_in = Gated((0,))
+        built_in.load(load(built_in_path("dell_gated")).tensors)
+        nets: dict[str, Stacked] = {"gated": filled(Gated, told, tensors), "built-in": built_in, "initial": initial}
+        for kind, make in PEERS.items():
+            if (results / f"peers_{kind}.npz").exists():
+                nets[kind] = filled(make, *job(results, f"peers_{kind}"))
         parts = sweep.split(recordings, sweep.validation_sources(recordings))
         training, testing = ([recordings[i] for i in part] for part in parts)
         linears = {
             "linear": baselines.linear(training, known),
             "ridge": baselines.ridge(training, testing, known=known),
         }
-        found["responses"] = responses.table(stack, initial, linears)
+        found["responses"] = responses.table(nets, linears)
         found["shipped"] = {key: told[key] for key in ("best_epoch", "best_loss", "seconds", "device", "worst")}
     return found
+
+
+def filled(make: Callable[[Sequence[int]], Stacked], told: Mapping[str, Any], tensors: Mapping[str, Floats]) -> Stacked:
+    """Return a job's stack with its weights."""
+    stack = make([m["seed"] for m in told["models"]])
+    for k in range(stack.size):
+        stack.load({name: np.asarray(values[k]) for name, values in tensors.items()}, k)
+    return stack
 
 
 def job(results: Path, name: str) -> tuple[dict[str, Any], dict[str, Floats]]:

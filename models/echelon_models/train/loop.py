@@ -40,8 +40,10 @@ class Settings:
     patience: int = 5  # epochs without improvement
     rate: float = 1e-3
     cooling: bool = False  # the rate falls to 0 over the epochs along half a cosine; else it stays
+    warming: int = 0  # batches in which the rate rises from 0 at first
     decay: float = 0.01  # AdamW's weight decay
     clip: float = 1.0  # largest norm of a model's gradient
+    outlier: float = 0.0  # and so many times the mean of its norms so far; 0: no such limit
     diverge: float = DIVERGE  # weight of the divergence term
     diverge_epochs: int = 0  # in which that weight falls to 0, once both equilibria are apart; 0: it stays
     validation: int = 128  # windows at most
@@ -104,7 +106,7 @@ def train(
     else:
         for index in range(model.size):
             model.load(start, index)
-    optimizer = AdamW(model, settings.rate, settings.decay, settings.clip)
+    optimizer = AdamW(model, settings.rate, settings.decay, settings.clip, settings.outlier)
     identity = {
         "model": type(model).__name__, "seeds": list(model.seeds), "about": dict(about or {}), **asdict(settings),
         "times": [list(each) for each in getattr(model, "times", ())],
@@ -190,9 +192,10 @@ def _epoch(
 
 def rate(settings: Settings, number: int) -> float:
     """Return the learning rate of a batch, counted from 0 over all epochs."""
+    risen = min(1.0, (number + 1) / settings.warming) if settings.warming else 1.0
     if not settings.cooling:
-        return settings.rate
-    return settings.rate * 0.5 * (1 + math.cos(math.pi * number / (settings.epochs * settings.batches)))
+        return settings.rate * risen
+    return settings.rate * risen * 0.5 * (1 + math.cos(math.pi * number / (settings.epochs * settings.batches)))
 
 
 def diverge(settings: Settings, number: int) -> float:

@@ -48,9 +48,17 @@ class Pool:
         *,
         length: int = 300,
         device: str | torch.device = "cpu",
+        burn_in: int | Sequence[int] = 0,
+        starts: float | Sequence[float] = 0.0,
     ) -> None:
-        """Raise ValueError where a model is left without a target to learn from."""
+        """Raise ValueError where a model is left without a target to learn from.
+
+        `burn_in`: first frames of a window whose targets do not count, unless it begins where its recording does: the
+        targets hang on what came before, which the window does not show. `starts`: share of the windows drawn that
+        begin where a recording does, any as likely as another. Both for all models, or one for each.
+        """
         self.length, self.members = length, [list(each) for each in members]
+        self._starts = np.broadcast_to(np.asarray(starts, np.float64), (len(members),)).reshape(-1, 1)
         self._frames = np.array([len(each.c) for each in recordings], np.int64)
         self._ends = np.cumsum(self._frames)
         for s, each in enumerate(self.members):
@@ -76,6 +84,11 @@ class Pool:
         ramp = torch.clamp(1 - torch.arange(length, dtype=torch.float32) / WARMUP_FRAMES, min=0)
         self._ramp = ramp.to(device).view(-1, 1, 1)
         self._ticks = torch.arange(length, device=device).view(-1, 1, 1)
+        burnt = np.broadcast_to(np.asarray(burn_in, np.int64), (len(members),))
+        self._burn_in = torch.from_numpy(burnt.copy()).to(device).view(1, -1, 1) if burnt.any() else None
+        begins = np.zeros(len(self.c), np.bool_)
+        begins[self._ends - self._frames] = True
+        self._begins = torch.from_numpy(begins).to(device)
         # Each recording is drawn as often as it is long, so that every frame is about as likely as any other.
         share = [np.cumsum(self._frames[each]) / self._frames[each].sum() for each in self.members]
         self._which = np.concatenate([np.array(each, np.int64) for each in self.members])
@@ -98,9 +111,13 @@ class Pool:
         offsets = np.arange(len(seeds))[:, None]
         # Rounding must not lead into the next model's share.
         found = np.searchsorted(self._cumulated, np.minimum(chance[:, 0] + offsets, offsets + (1 - 1e-12)), "right")
-        which = self._which[found]
+        counts = np.array([len(each) for each in self.members])[:, None]
+        at_start = chance[:, 1] < self._starts
+        any_one = np.cumsum(counts, 0) - counts + (chance[:, 0] * counts).astype(np.int64)
+        which = self._which[np.where(at_start, any_one, found)]
         room = np.maximum(self._frames[which] - self.length, 0)
-        start = np.minimum((chance[:, 1] * (room + 1)).astype(np.int64), room)
+        along = (chance[:, 1] - self._starts) / np.maximum(1 - self._starts, 1e-12)
+        start = np.where(at_start, 0, np.clip((along * (room + 1)).astype(np.int64), 0, room))
         begin = self._ends[which] - self._frames[which]
         first, last = begin + start, self._ends[which] - 1
         inside = (drawn[:, 2 * count :] * (STORM_FRAMES - self.length)).astype(np.int64)
@@ -133,6 +150,8 @@ class Pool:
         """Return the windows at `first` .. `last`, int64 (S, B) on the device; behind the end the last row is held."""
         rows = first + self._ticks
         counts = (rows <= last).unsqueeze(-1)
+        if self._burn_in is not None:
+            counts = counts & ((self._ticks >= self._burn_in) | self._begins[first]).unsqueeze(-1)
         rows = torch.minimum(rows, last.clamp(min=0))
         pull = torch.maximum(self.bias[rows], self._ramp)
         return Batch(self.x[rows], self.c[rows], pull, self.p[rows], self.mask[rows] * counts)

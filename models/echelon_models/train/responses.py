@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from echelon_models.train import teacher
 from echelon_models.train.baselines import LinearMap
-from echelon_models.train.gated import FRAME_RATE, INPUTS, Gated
+from echelon_models.train.gated import FRAME_RATE, INPUTS, Gated, Stacked
 
 Floats = NDArray[np.floating]
 Player = Callable[[NDArray[np.float32], NDArray[np.float32]], Floats]  # x (T, 6), c (T,) -> (T, 32)
@@ -74,7 +74,7 @@ def slow_ms(model: Gated, index: int = 0) -> float:
     return -1000 / (FRAME_RATE * math.log(rate)) if 0 < rate < 1 else 0.0
 
 
-def of(model: Gated, index: int) -> Player:
+def of(model: Stacked, index: int) -> Player:
     """Return one model of a stack as a player; the gate is not pulled."""
 
     def play(x: NDArray[np.float32], c: NDArray[np.float32]) -> Floats:
@@ -83,15 +83,16 @@ def of(model: Gated, index: int) -> Player:
     return play
 
 
-def table(trained: Gated, initial: Gated, linears: Mapping[str, LinearMap]) -> dict[str, list[float | None]]:
-    """Return the figures of HEAD by model: the trained seeds' mean and deviation, the others' one value."""
+def table(nets: Mapping[str, Stacked], linears: Mapping[str, LinearMap]) -> dict[str, list[float | None]]:
+    """Return the figures of HEAD by model: mean and deviation over a stack's seeds, the others' one value."""
     found: dict[str, list[float | None]] = {}
-    for name, stack in (("gated", trained), ("initial", initial)):
+    for name, stack in nets.items():
         cells: list[float | None] = []
         for measure in (reaction_ms, lean_ms):
             values = np.array([measure(of(stack, k)) for k in range(stack.size)])
             cells += [float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None]
-        found[name] = [*cells, float(np.mean([slow_ms(stack, k) for k in range(stack.size)]))]
+        held = [slow_ms(stack, k) for k in range(stack.size)] if isinstance(stack, Gated) else []
+        found[name] = [*cells, float(np.mean(held)) if held else None]
     players: dict[str, Player] = {name: each.play for name, each in linears.items()}
     for name, play in (players | {"teacher": teacher.positions}).items():
         found[name] = [reaction_ms(play), None, lean_ms(play), None, None]

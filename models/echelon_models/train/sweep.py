@@ -3,6 +3,7 @@
 Needs NumPy and torch alone, so this folder and a data set can be taken to any machine. Jobs:
     shipped      seeds of DELL gated on everything but the validation sources
     sensitivity  the four rows of (tau_fast, tau_slow) of the source, every seed, the same split
+    peers        seeds of the GRU and the MLP on the split of `shipped`, for how fast they answer
     folds        each real source held out once, every seed: gated, GRU, MLP; their positions on the held-out recordings
 Every job is one stack. OUT gets JOB.json (models, settings, losses), JOB.npz (weights or positions), and resumes.
 """
@@ -20,15 +21,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from echelon_models.train import adversary, baselines, dataset
+from echelon_models.train import adversary, baselines, dataset, starts
 from echelon_models.train.dataset import Recording
 from echelon_models.train.gated import Gated, Stacked
-from echelon_models.train.loop import Result, Settings, train
+from echelon_models.train.loop import Result, train
 from echelon_models.train.pool import Pool
+from echelon_models.train.recipes import RECIPES, Recipe
 
 # spec/seeds/1, "Hyperparameter Sensitivity Analysis": (tau_fast, tau_slow) in seconds
 SENSITIVITY = ((1 / 60, 0.2), (1 / 60, 0.4), (1 / 60, 0.8), (1 / 30, 0.4))
-JOBS = ("shipped", "sensitivity", "folds")
+JOBS = ("shipped", "sensitivity", "peers", "folds")
 DANCER_SHARE = 10  # one in ten recordings of the dancer validates
 
 
@@ -89,23 +91,31 @@ def run(
     plans: Sequence[Plan],
     recordings: Sequence[Recording],
     out: Path,
-    settings: Settings,
+    recipe: Recipe,
     device: str,
     search: int = 12,
 ) -> tuple[Stacked, Result]:
     """Train one stack, going on from its checkpoint, and write JOB.json."""
+    settings = recipe.settings
     say(f"{name}: {len(plans)} models of {plans[0].kind}, {sum(len(each.c) for each in recordings) / 3600:.1f} minutes")
-    training = Pool(recordings, [plan.training for plan in plans], device=device)
-    testing = Pool(recordings, [plan.testing for plan in plans], device=device)
+    training = Pool(
+        recordings, [plan.training for plan in plans], device=device, burn_in=recipe.burn_in, starts=recipe.starts
+    )
+    testing = Pool(recordings, [plan.testing for plan in plans], device=device, burn_in=recipe.burn_in)
     model = model_of(plans)
+    if recipe.memory and isinstance(model, Gated):
+        starts.remember(model)
     path = out / f"{name}.checkpoint"
-    result = train(model, training, testing, settings, path=path, say=lambda line: say(f"{name}: {line}"))
+    result = train(
+        model, training, testing, settings, path=path, about=recipe.about(), say=lambda line: say(f"{name}: {line}")
+    )
     found: dict[str, Any] = {
         "models": [
             {**plan._asdict(), "training": len(plan.training), "testing": [recordings[i].name for i in plan.testing]}
             for plan in plans
         ],
-        "settings": settings.__dict__, "device": device, "torch": torch.__version__, "seconds": result.seconds,
+        "settings": settings.__dict__, **recipe.about(), "device": device, "torch": torch.__version__,
+        "tf32": torch.backends.cuda.matmul.allow_tf32, "seconds": result.seconds,
         "best_epoch": result.best_epoch.tolist(), "best_loss": result.best_loss.tolist(),
         "history": {key: np.round(rows, 7).tolist() for key, rows in result.history.items()},
     }  # fmt: skip
@@ -139,15 +149,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("data", type=Path, metavar="DATA.npz")
     parser.add_argument("out", type=Path, metavar="OUT", help="a folder, made if it is not there")
     parser.add_argument("--jobs", default=",".join(JOBS), help=f"some of {', '.join(JOBS)}")
-    parser.add_argument("--kinds", default="gated,gru,mlp", help="of the folds")
+    parser.add_argument("--kinds", default="gated,gru,mlp", help="of the folds and peers")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=Settings.epochs)
-    parser.add_argument("--batches", type=int, default=Settings.batches)
+    parser.add_argument("--recipe", choices=RECIPES, default="source", help="see recipes.py; what follows overrides it")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--batches", type=int)
+    parser.add_argument("--rate", type=float)
+    parser.add_argument("--diverge", type=float, help="weight of the divergence term")
+    parser.add_argument("--diverge-epochs", type=int, help="in which its weight falls to 0; 0: it stays")
+    parser.add_argument("--outlier", type=float, help="norm of a gradient, in means of those before; 0: no limit")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--rate", type=float, default=Settings.rate)
-    parser.add_argument("--cooling", action="store_true", help="the rate falls to 0 over the epochs")
-    parser.add_argument("--diverge", type=float, default=Settings.diverge, help="weight of the divergence term")
-    parser.add_argument("--diverge-epochs", type=int, default=0, help="in which its weight falls to 0; 0: it stays")
     parser.add_argument("--search", type=int, default=12, help="steps of the search for the worst input")
     parser.add_argument("--tf32", action="store_true", help="products in TF32 on a GPU: faster, rounded to 10 bits")
     parser.add_argument("--threads", type=int, default=0)
@@ -160,23 +171,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.backends.cuda.matmul.allow_tf32 = chosen.tf32
     chosen.out.mkdir(parents=True, exist_ok=True)
     recordings = dataset.read(chosen.data)
-    settings = Settings(
-        epochs=chosen.epochs, batches=chosen.batches, rate=chosen.rate, cooling=chosen.cooling,
-        diverge=chosen.diverge, diverge_epochs=chosen.diverge_epochs,
-    )  # fmt: skip
+    given = {
+        name: getattr(chosen, name)
+        for name in ("epochs", "batches", "rate", "diverge", "diverge_epochs", "outlier")
+        if getattr(chosen, name) is not None
+    }
+    recipe = RECIPES[chosen.recipe].but(**given)
     seeds = range(1, chosen.seeds + 1)
     parts = split(recordings, validation_sources(recordings))
     for job in chosen.jobs.split(","):
         if job == "folds":
             for kind in chosen.kinds.split(","):
                 plans = folds(recordings, kind, seeds)
-                model, _ = run(f"folds_{kind}", plans, recordings, chosen.out, settings, chosen.device, chosen.search)
+                model, _ = run(f"folds_{kind}", plans, recordings, chosen.out, recipe, chosen.device, chosen.search)
                 np.savez(chosen.out / f"folds_{kind}.npz", **positions(model, plans, recordings))  # type: ignore[arg-type]
-        else:
-            taus = SENSITIVITY if job == "sensitivity" else SENSITIVITY[1:2]
-            plans = [Plan("gated", seed, *pair, *parts) for pair in taus for seed in seeds]
-            _, result = run(job, plans, recordings, chosen.out, settings, chosen.device, chosen.search)
-            np.savez(chosen.out / f"{job}.npz", **result.tensors)  # type: ignore[arg-type]
+            continue
+        taus = SENSITIVITY if job == "sensitivity" else SENSITIVITY[1:2]
+        kinds = [kind for kind in chosen.kinds.split(",") if kind != "gated"] if job == "peers" else ["gated"]
+        for kind in kinds:
+            name = f"{job}_{kind}" if job == "peers" else job
+            plans = [Plan(kind, seed, *pair, *parts) for pair in taus for seed in seeds]
+            _, result = run(name, plans, recordings, chosen.out, recipe, chosen.device, chosen.search)
+            np.savez(chosen.out / f"{name}.npz", **result.tensors)  # type: ignore[arg-type]
     return 0
 
 

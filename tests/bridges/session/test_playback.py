@@ -20,7 +20,7 @@ from echelon_bridges.session.reader import Session
 from echelon_engine import config_file, wav
 from echelon_engine.errors import UserError
 from echelon_engine.memory import SYNTHETIC, TOOK_MOTION
-from echelon_models.weights import initial_path
+from echelon_models.weights import built_in_path
 
 
 @pytest.fixture(autouse=True)
@@ -124,7 +124,7 @@ def test_seconds_end_the_render(kept: Path, performance: Performance, tmp_path: 
 def test_other_weights_are_refused(kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Weights of another content are refused with both digests; the same content under another name plays."""
     same = tmp_path / "same.safetensors"
-    data = initial_path("dell_gated").read_bytes()
+    data = built_in_path("dell_gated").read_bytes()
     same.write_bytes(data)
     target = str(tmp_path / "o.wav")
     argv = ["render", str(kept), target, "--seconds", "0.5", "--set", f"models.gated={same}"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
     from echelon_models.train.dataset import Recording
     from echelon_models.train.gated import Gated
-    from echelon_models.train.loop import Result, Settings
+    from echelon_models.train.loop import Result
+    from echelon_models.train.recipes import Recipe
 
 SESSION_EPOCHS, SESSION_BATCHES = 12, 50  # minutes on a laptop: the net already plays, it changes its mind
 
@@ -40,6 +42,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--hold-out", default="", metavar="A,B", help="sources that validate (default: a few)")
     parser.add_argument("--seed", type=int, default=1, help="another one gives other weights (default: 1)")
+    parser.add_argument(
+        "--recipe",
+        choices=("source", "memory"),
+        default="source",
+        help="source: the specification's; memory: what the built-in weights were trained by, 24 epochs of a rate "
+        "that falls, from a state that remembers (default: source)",
+    )
     parser.add_argument("--epochs", type=_count, help="at most (default: 100; with --sessions 12 of 50 batches)")
     parser.add_argument("--batches", type=_count, help="an epoch (default: 100)")
     parser.add_argument("--plots", metavar="FOLDER", help="draw loss, gate, states and parameters there as PNG")
@@ -61,7 +70,7 @@ def run(arguments: Namespace) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
 
-    from echelon_models.train import loop
+    from echelon_models.train import loop, starts
     from echelon_models.train.gated import Gated
     from echelon_models.train.pool import Pool
 
@@ -71,14 +80,19 @@ def run(arguments: Namespace) -> int:
         recordings = kept(recordings, start)
     training, testing = divided(recordings, [name for name in arguments.hold_out.split(",") if name])
     whole, members = [*training, *testing], len(training)
-    settings = _settings(arguments)
+    recipe = _recipe(arguments)
     checkpoint = target.with_suffix(".checkpoint")
     model = Gated((arguments.seed,))
+    if recipe.memory and start is None:
+        starts.remember(model)
+    training_pool = Pool(whole, [list(range(members))], burn_in=recipe.burn_in, starts=recipe.starts)
     result = loop.train(
-        model, Pool(whole, [list(range(members))]), Pool(whole, [list(range(members, len(whole)))]), settings,
-        start=start, path=checkpoint, say=_tell,
+        model,
+        training_pool,
+        Pool(whole, [list(range(members, len(whole)))], burn_in=recipe.burn_in),
+        recipe.settings, start=start, path=checkpoint, about=recipe.about(), say=_tell,
     )  # fmt: skip
-    _export(target, arguments, result, recordings)
+    _export(target, arguments, result, recordings, training_pool.digest)
     if plots is not None:
         _draw(plots, model, result, testing)
     checkpoint.unlink(missing_ok=True)
@@ -89,12 +103,13 @@ def _tell(line: str) -> None:
     print(f"train dell: {line}", file=sys.stderr, flush=True)
 
 
-def _settings(arguments: Namespace) -> Settings:
-    from echelon_models.train.loop import Settings
+def _recipe(arguments: Namespace) -> Recipe:
+    from echelon_models.train.recipes import RECIPES
 
     few = arguments.sessions and not arguments.data
-    epochs = arguments.epochs or (SESSION_EPOCHS if few else Settings.epochs)
-    return Settings(epochs=epochs, batches=arguments.batches or (SESSION_BATCHES if few else Settings.batches))
+    recipe = RECIPES[arguments.recipe]
+    epochs = arguments.epochs or (SESSION_EPOCHS if few else recipe.settings.epochs)
+    return recipe.but(epochs=epochs, batches=arguments.batches or (SESSION_BATCHES if few else recipe.settings.batches))
 
 
 def _recordings(arguments: Namespace) -> list[Recording]:
@@ -159,15 +174,23 @@ def divided(recordings: Sequence[Recording], held_out: Sequence[str]) -> tuple[l
     return parts
 
 
-def _export(target: Path, arguments: Namespace, result: Result, recordings: Sequence[Recording]) -> None:
+def _export(target: Path, arguments: Namespace, result: Result, recordings: Sequence[Recording], digest: str) -> None:
     from echelon_models.train import export
 
     minutes = sum(each.frames for each in recordings) / 3600
+    kinds = Counter(each.kind for each in recordings)
+    made = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
     data = " and ".join(Path(place).name for place in (arguments.data, arguments.sessions) if place)
     epoch, loss = int(result.best_epoch[0]), float(result.best_loss[0])
     mse = float(result.history["test_mse"][epoch - 1, 0])
-    line = export.origin(f"{data} ({minutes:.1f} minutes)", arguments.seed, epoch, mse)
-    notes = {"seed": arguments.seed, "epoch": epoch, "loss": round(loss, 7)}
+    line = export.origin(f"{data} ({minutes:.1f} minutes: {made})", arguments.seed, epoch, mse)
+    notes = {
+        "seed": arguments.seed,
+        "recipe": arguments.recipe,
+        "epoch": epoch,
+        "loss": round(loss, 7),
+        "data": digest[:16],
+    }
     model = export.export(target, result.model(), origin=line, notes=notes)
     print(f"{target}: {line}; largest state {model.metadata['largest_state']} of 10 under the worst input")
     print(f"play it: echelon-engine run --set models.gated={target}, or while it runs: set models.gated {target}")
