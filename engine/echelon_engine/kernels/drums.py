@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from echelon_engine._jit import inlined, int64, kernel
 from echelon_engine.kernels import drum_sounds as ds
+from echelon_engine.kernels.finite import finite_number
 from echelon_engine.kernels.sine import sine
 
 SEGMENT = 64  # samples rendered at a time, at most
@@ -52,6 +53,9 @@ STROKE = np.dtype(
         ("last", np.float32),  # of the DC blocker
         ("blocked", np.float32),
         ("pole", np.float32),
+        ("shelf", np.float32),  # gain of what lies above SHELF_HZ, less 1
+        ("shelf_rate", np.float32),
+        ("below", np.float32),  # what lies below
         ("output", np.float32),  # the last sample
         ("fade", np.float32),  # 1, or on its way to 0
         ("fade_step", np.float32),
@@ -84,7 +88,7 @@ _TABLE = ds.TABLE
 REFERENCE = 0.8  # the velocity that the table describes
 OVERLAP_S = 0.006  # an old stroke fades under a new one
 CHOKE_S = 0.03
-END_S = 0.01
+SHELF_HZ = 5000.0  # above it velocity counts most
 BLOCK_HZ = 12.0  # of the DC blocker
 _LOG_1000 = math.log(1000.0)
 _FLOOR = np.float32(1e-20)  # added to what decays: never a denormal number, and -400 dB
@@ -147,7 +151,7 @@ def strike(drum: Any, sound: int, tune_semitones: float, velocity: float, gain: 
     """Strike `drum` as sound 0..7 (bd sd hh oh cp rim tom perc) from the next sample on.
 
     `tune_semitones` moves body and filters; `velocity` 0..1 sets level and timbre (see `excite`), `gain` the level
-    alone. The stroke under way fades within 6 ms. Values out of range are clipped.
+    alone. The stroke under way fades within 6 ms. Values out of range are clipped; NaN and infinity strike nothing.
     """
     excite(drum, _TABLE[min(max(sound, 0), 7)], tune_semitones, velocity, gain)
 
@@ -159,12 +163,16 @@ def excite(drum: Any, row: NDArray[np.float64], tune_semitones: float, velocity:
     A harder blow lasts shorter, so high modes gain (Fletcher & Rossing 1998, ch. 19.3: force pulse of a mallet), and
     stretches the membrane, so that the pitch starts higher (ibid., ch. 18.4): with h = velocity - 0.8,
 
-        mode k by (f_k / f_1)^(1.5 h), glide and bend by 1 + h, cutoffs by 2^(1.5 h), click by 2^(2.5 h), all by v^1.5
+        mode k by (f_k / f_1)^(1.5 h), glide and bend by 1 + h, cutoffs by 2^(1.5 h), click by 2^(2.5 h),
+        what lies above 5 kHz by 2^(2 h), all by v^1.5
     """
     rate = drum.rate_hz
+    if not (finite_number(tune_semitones) and finite_number(velocity) and finite_number(gain)):
+        return
     velocity = min(max(velocity, 0.0), 1.0)
     harder = velocity - REFERENCE
     tune = 2.0 ** (min(max(tune_semitones, -60.0), 60.0) / 12.0)
+    density = math.sqrt(rate / 44100.0)  # white noise at twice the rate has half the power in each band
 
     older = drum.stroke[drum.newest]
     if older.left > 0:
@@ -202,7 +210,7 @@ def excite(drum: Any, row: NDArray[np.float64], tune_semitones: float, velocity:
 
     for b in range(BANDS):
         at = ds.BAND + b * ds.BAND_COLUMNS
-        level = row[at + ds.B_LEVEL]
+        level = row[at + ds.B_LEVEL] * density
         if b == 1:
             level *= 2.0 ** (2.5 * harder)
         cutoff_hz = row[at + ds.B_CUTOFF] * tune * 2.0 ** (1.5 * harder)
@@ -225,6 +233,9 @@ def excite(drum: Any, row: NDArray[np.float64], tune_semitones: float, velocity:
 
     stroke.drive = row[ds.DRIVE] * (1.0 + harder)
     stroke.gain = row[ds.LEVEL] * gain * velocity * math.sqrt(velocity)
+    stroke.shelf = 2.0 ** (2.0 * harder) - 1.0
+    stroke.shelf_rate = 1.0 - math.exp(-2.0 * math.pi * min(SHELF_HZ / rate, 0.45))
+    stroke.below = 0.0
     stroke.last = 0.0
     stroke.blocked = 0.0
     stroke.pole = math.exp(-2.0 * math.pi * BLOCK_HZ / rate)
@@ -233,8 +244,9 @@ def excite(drum: Any, row: NDArray[np.float64], tune_semitones: float, velocity:
     stroke.bursts = int64(row[ds.BURSTS]) - 1
     stroke.spacing = int64(row[ds.SPACING] * rate)
     stroke.until = stroke.spacing
-    stroke.end = int64(END_S * rate)
-    stroke.left = int64((longest + row[ds.SPACING] * row[ds.BURSTS]) * rate) + 2 * stroke.end
+    longest = min(longest + row[ds.SPACING] * row[ds.BURSTS] + 2.0 * row[ds.CLOSE], row[ds.LENGTH])
+    stroke.left = max(int64(longest * rate), 2)
+    stroke.end = max(int64(row[ds.CLOSE] * rate), 1)
 
 
 @inlined
@@ -306,7 +318,7 @@ def _render_band(body: NDArray[np.float32], x: NDArray[np.float32], stroke: Any,
 
 @kernel
 def _render_stroke(out: NDArray[np.float32], drum: Any, stroke: Any, frames: int) -> None:
-    """Add a stroke to `out`: body and noise, a saturating drive (see `svf`), a DC blocker, the fade at its end."""
+    """Add a stroke to `out`: body and noise, a saturating drive (see `svf`), shelf, DC blocker, the fade at its end."""
     frames = min(frames, stroke.left)
     body = drum.body
     seed = stroke.seed
@@ -321,12 +333,15 @@ def _render_stroke(out: NDArray[np.float32], drum: Any, stroke: Any, frames: int
     scale = stroke.gain * math.sqrt(_ONE + k2)
     for i in range(frames):
         body[i] = body[i] * scale / math.sqrt(_ONE + k2 * body[i] * body[i])
+    below = stroke.below
     last = stroke.last
     blocked = stroke.blocked
     fade = stroke.fade
     for i in range(frames):
-        blocked = body[i] - last + stroke.pole * blocked
-        last = body[i]
+        below += (body[i] - below) * stroke.shelf_rate
+        x = body[i] + stroke.shelf * (body[i] - below)
+        blocked = x - last + stroke.pole * blocked
+        last = x
         step = stroke.fade_step
         if stroke.left <= stroke.end:
             step = max(step, _ONE / np.float32(stroke.end))
@@ -335,6 +350,7 @@ def _render_stroke(out: NDArray[np.float32], drum: Any, stroke: Any, frames: int
         # a smooth step: no corner where it starts and where it ends
         stroke.output = blocked * fade * fade * (np.float32(3.0) - np.float32(2.0) * fade)
         out[i] += stroke.output
+    stroke.below = below
     stroke.last = last
     stroke.blocked = blocked
     stroke.fade = fade
