@@ -1,4 +1,4 @@
-"""Does the sound follow the body? Every clip and the dancer, rendered and measured: `python benchmarks/follow.py`.
+"""Does the instrument, without the band, follow the body? Every clip and the dancer: `python benchmarks/follow.py`.
 
 Each clip plays once (DeepMimic clips and what is shorter than 8 s loop for 12 s), then its last pose is held for 20 s.
 Bars: rank correlation of motion energy and loudness at least 0.5 on every clip longer than 8 s, under -60 dBFS at the
@@ -49,7 +49,7 @@ def recorded(path: Path) -> tuple[files.Clip, bool]:
 
 
 def play(clip: files.Clip, hold_s: float = HOLD_S) -> tuple[offline.Rendering, float]:
-    """Return a clip as the default settings sound, its last pose held, and how long the clip itself is (s)."""
+    """Return a clip as the instrument sounds with the default settings, its last pose held, and how long the clip itself is (s)."""
     config = Config()
     length_s = len(clip.frames) / clip.rate_hz
     frames = files.hold(clip, hold_s).frames
