@@ -44,12 +44,11 @@ class Kept(Band):
 
 def played(records: Any, grids: dict[int, Any]) -> list[tuple[int, float, Any]]:
     """Return what was struck: (bar since the start, time s, EVENT) of each onset, from the steps of control records."""
-    meant = {number: events.events(grid["cell"]) for number, grid in grids.items()}
-    found = []
+    meant = {0: np.zeros(0, events.EVENT)} | {number: events.events(grid["cell"]) for number, grid in grids.items()}
+    found: list[tuple[int, float, Any]] = []
     for i in np.flatnonzero(np.diff(records["step"], prepend=-1)):
-        number = int(records["grid"][i])
-        for event in meant[number][meant[number]["step"] == records["step"][i]] if number in meant else ():
-            found.append((int(records["bar"][i]), float(records["sample"][i]) / RATE_HZ, event))
+        grid, at = meant[int(records["grid"][i])], float(records["sample"][i]) / RATE_HZ
+        found += [(int(records["bar"][i]), at, event) for event in grid[grid["step"] == records["step"][i]]]
     return found
 
 

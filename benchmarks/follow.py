@@ -49,7 +49,7 @@ def recorded(path: Path) -> tuple[files.Clip, bool]:
 
 
 def play(clip: files.Clip, hold_s: float = HOLD_S) -> tuple[offline.Rendering, float]:
-    """Return a clip as the instrument sounds with the default settings, its last pose held, and how long the clip itself is (s)."""
+    """Return a clip as the instrument alone sounds, its last pose held, and how long the clip itself is (s)."""
     config = Config()
     length_s = len(clip.frames) / clip.rate_hz
     frames = files.hold(clip, hold_s).frames
