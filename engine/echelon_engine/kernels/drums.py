@@ -73,7 +73,7 @@ def strike(drum: Any, sound: int, tune_semitones: float, velocity: float, gain: 
     """Strike `drum` as sound 0..7 (bd sd hh oh cp rim tom perc) from the next sample on.
 
     `tune_semitones` moves body and filters; `velocity` 0..1 sets level and timbre (see `drum_stroke.start`), `gain` the
-    level alone. The stroke under way fades within 6 ms. Values out of range are clipped; NaN and infinity strike nothing.
+    level alone. The stroke under way fades within 6 ms. Values out of range are clipped; NaN or infinity strikes none.
     """
     excite(drum, _TABLE[min(max(sound, 0), 7)], tune_semitones, velocity, gain)
 
