@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.motion.skeleton import INDEX, REST_OFFSETS
 from echelon_bridges.protocol import mocopi, osc, vmc
+from echelon_engine import quaternion as qt
 
 G = 9.80665
 Stream = list[tuple[float, bytes]]

@@ -13,6 +13,7 @@ from performances import BLOCK, RATE, Performance
 from echelon_bridges.session.log import SessionLog
 from echelon_engine.block import new_shared
 from echelon_engine.config import Config, Session
+from echelon_engine.memory import COUNTERS
 
 RUN = "this run"
 
@@ -45,6 +46,18 @@ def feed(log: SessionLog, performance: Performance) -> None:
     for inputs, controls, events in turns(performance):
         log.inputs(inputs)
         log.offer(controls, events, int(controls["time_ns"][-1]) if len(controls) else 0)
+
+
+def feed_with_a_drop(log: SessionLog, performance: Performance, turn: int) -> None:
+    """Give a whole performance to the log, of which two inputs found no room in one of its turns."""
+    counters = np.zeros(1, COUNTERS)[0]
+    for i, (inputs, controls, events) in enumerate(turns(performance)):
+        if i == turn:
+            counters["dropped_inputs"] = 2
+            inputs = inputs[2:]
+        log.inputs(inputs)
+        log.offer(controls, events, 0)
+        log.gaps(counters)
 
 
 def written(log: SessionLog) -> None:

@@ -80,6 +80,7 @@ class Body:
             "loss": round(lost / max(self.frames + lost, 1), 4),
             "restarts": self.count("restarts"),
             "undecodable": self.count("undecodable"),
+            "rig": getattr(self.stream, "rig_declared", None),  # None: a protocol that never tells one
             "skeletons": self.count("skeletons"),
             "before_skeleton": self.count("before_skeleton"),
             "jitter_ms": self.jitter.percentiles_ms(),

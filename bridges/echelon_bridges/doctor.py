@@ -264,10 +264,11 @@ def midi(config: Config) -> Iterator[Row]:
             yield Row(subject, "warn", f"{missing.value}: {missing.rule}; `run` waits for it", missing.remedy)
 
 
-def engines(_: Config) -> Iterator[Row]:
-    """Engines that run now."""
-    running = lock.running()
-    yield Row("engines", "ok", f"running: {', '.join(running)}" if running else "none is running")
+def engines(config: Config) -> Iterator[Row]:
+    """Engines that run now, and whether the configured one is among them."""
+    running, name = lock.running(), config.engine.name
+    text = f"running: {', '.join(running)}" if running else "none is running"
+    yield Row("engines", "ok", f"{text}; {name} can be started" if running and name not in running else text)
 
 
 CHECKS: tuple[Callable[[Config], Iterator[Row]], ...] = (

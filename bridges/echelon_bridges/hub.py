@@ -2,7 +2,7 @@
 
     hub, warnings = Hub.open(config)
     for performer, frames in hub.read(sensor, now_ns): ...      # a sensor of hub.sensors whose socket is readable
-    hub.publish(shared["devices"], rings.publish, focus, now_ns)  # every turn
+    hub.publish(shared["devices"], rings.publish, focus, now_ns)  # every turn: what phones do
     for text in hub.take_notices(): ...
 
 One thread uses it. It never raises because of what was received.
@@ -13,29 +13,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
-from echelon_bridges.bodies import Body, Frames, Restamped, Trackers, rounded
+from echelon_bridges.bodies import Body, Frames, Restamped, Trackers
 from echelon_bridges.fusion.centre import Centre
-from echelon_bridges.fusion.device import LOST_NS, Device
-from echelon_bridges.fusion.roles import BODY, NONE, SLOTS, Place, Roles, parse_place, parse_roles
+from echelon_bridges.fusion.device import Device
+from echelon_bridges.fusion.roles import BODY, Place, Roles, parse_place, parse_roles
 from echelon_bridges.fusion.seats import Seats
 from echelon_bridges.motion.pose import LiveBody
+from echelon_bridges.phones import DEVICES_AT_MOST, FORGOTTEN_NS, Phones
 from echelon_bridges.protocol import adapters
-from echelon_bridges.protocol.reading import Reading
 from echelon_bridges.protocol.refusal import Refusal
 from echelon_bridges.protocol.sniff import is_vmc, protocol_of
 from echelon_bridges.sensors import Inlet, Sensor, open_sensors
 from echelon_engine.config import Config
 from echelon_engine.errors import UsageError
-from echelon_engine.memory import BREAK, DEVICES
-
-DEVICES_AT_MOST = 64
-FORGOTTEN_NS = 60_000_000_000  # a phone silent for so long is no longer listed
-FREED_NS = 10_000_000_000  # its default role may go to another after so long
-AGAIN_NS = 100_000_000  # latents of phones that fall silent are looked at so often
-
-DeviceKey = tuple[str, str, str, int]
+from echelon_engine.memory import BREAK
 
 
 class Hub:
@@ -46,20 +37,12 @@ class Hub:
         self.performers = config.motion.performers
         self.roles = Roles(parse_roles(config.sensors.roles))
         self.delay_ns = round(config.motion.delay_ms * 1e6)
-        self.devices: dict[DeviceKey, Device] = {}
+        self.phones = Phones(self.roles)
         self._heard: set[int] = set()
         self._seats = Seats(self.performers)
         self._before: list[Body | None] = [None] * self.performers  # body whose frame each performer got last
         self._centres = [Centre() for _ in range(self.performers)]
-        self._slots: dict[Place, Device] = {}
-        self._hosts: set[str] = set()  # that have a device
         self._inlets: dict[int, Sensor] = {}
-        self._notices: list[str] = []
-        self._record = np.zeros(1, DEVICES)
-        self._any_present = False  # in the record
-        self._changed = False
-        self._focus = -1
-        self._published_ns = 0
 
     @classmethod
     def open(cls, config: Config) -> tuple[Hub, list[str]]:
@@ -127,7 +110,7 @@ class Hub:
                 return
             sensor.refuse(decoded.refused)
             if not decoded.readings:
-                if decoded.unknown and host not in self._hosts:  # what a phone says besides motion is no noise
+                if decoded.unknown and host not in self.phones.hosts:  # what a phone says besides motion is no noise
                     sensor.foreign()
                 return
             readings = decoded.readings
@@ -136,7 +119,7 @@ class Hub:
                 frames = body.stream.take(readings, arrival_ns)
                 sensor.last_heard_ns = now_ns
             else:
-                self._take(sensor, readings, host, number, arrival_ns, now_ns)
+                self.phones.take(sensor, readings, host, number, arrival_ns, now_ns, self.delay_ns)
                 return
         if frames is not None and len(frames):
             yield from self._play(sensor, body, frames, now_ns)
@@ -184,103 +167,9 @@ class Hub:
         host, key = body.host, (body.kind, body.host, body.number)
         return any(sensor.port.shuts_out(host) for sensor in self.sensors if sensor.bodies.get(key) is body)
 
-    # Phones
-
-    def _take(
-        self, sensor: Sensor, readings: list[Reading], host: str, number: int, arrival_ns: int, now_ns: int
-    ) -> None:
-        """Give the readings of one datagram to their devices."""
-        by_device: dict[str, list[Reading]] = {}
-        for reading in readings:
-            by_device.setdefault(reading.device, []).append(reading)
-        sensor.last_heard_ns = now_ns
-        for name, own in by_device.items():
-            device = self._device(sensor, name, host, number, own[0].app, now_ns)
-            if device is None:
-                sensor.refuse(len(own))
-                continue
-            sensor.readings += device.take(own, arrival_ns, self.delay_ns)
-            place = self.roles.of(device.name, device.host)
-            if place is None:
-                if not device.is_present(now_ns):
-                    continue
-                place = self.roles.admit(device.name, device.performer, lambda each: self._is_silent(each, now_ns))
-                self._settle()
-                if place[1] != NONE:
-                    self._notices.append(
-                        f"a phone ({device.app}) plays the {place[1]}{'' if place[1] == 'torso' else ' hand'} of "
-                        f"performer {place[0]}; change it with `echelon-engine sensors assign`"
-                    )
-            if place[1] in SLOTS:
-                self._changed = True
-                if device.is_present(now_ns):
-                    self._heard.add(place[0])
-
-    def _device(self, sensor: Sensor, name: str, host: str, number: int, app: str, now_ns: int) -> Device | None:
-        """Return the device of a sender: by the name it says and its address, without a name by its address alone."""
-        key = (sensor.name, name, host, 0 if name else number)
-        device = self.devices.get(key)
-        if device is not None:
-            return device
-        taken = {each.name for each in self.devices.values()}
-        shown = name or (host if number == 0 else f"{host}#{number + 1}")
-        if shown in taken:
-            before = next(each for each, old in self.devices.items() if old.name == shown)
-            if name and now_ns - self.devices[before].arrival_ns >= LOST_NS:
-                device = self.devices[key] = self.devices.pop(before)  # the same phone with another address
-                device.host = host
-                return device
-            shown = f"{shown}@{host if name else sensor.name}"
-            if shown in taken:
-                return None
-        if len(self.devices) >= DEVICES_AT_MOST:
-            oldest = min(self.devices, key=lambda each: self.devices[each].arrival_ns)
-            if now_ns - self.devices[oldest].arrival_ns < FREED_NS:
-                return None
-            self._forget(oldest)
-        device = self.devices[key] = Device(shown, app, host, sensor.performer)
-        self._settle()
-        return device
-
-    def _forget(self, key: DeviceKey) -> None:
-        gone = self.devices.pop(key)
-        self.roles.forget(gone.name)
-        self._settle()
-
-    def _is_silent(self, name: str, now_ns: int) -> bool:
-        return all(now_ns - device.arrival_ns >= FREED_NS for device in self.devices.values() if device.name == name)
-
-    def _settle(self) -> None:
-        """Find out anew which device plays which part."""
-        self._slots, self._hosts = {}, {device.host for device in self.devices.values()}
-        for device in self.devices.values():
-            place = self.roles.of(device.name, device.host)
-            if place is not None and place[1] in SLOTS:
-                self._slots[place] = device
-        self._changed = True
-
-    def latents(self, performer: int, now_ns: int) -> Any:
-        """Return the DEVICES record `(1,)` of a performer; what was silent for a second is not present."""
-        record = self._record
-        record["present"] = 0
-        self._any_present = False
-        for role, slot in SLOTS.items():
-            device = self._slots.get((performer, role))
-            if device is not None and device.is_present(now_ns):
-                self._any_present = True
-                record["time_ns"][0, slot] = device.arrival_ns
-                record["present"][0, slot] = 1
-                record["latent"][0, slot] = device.latent(now_ns, worn=role == "torso")
-        return record
-
     def publish(self, triple: Any, publish: Callable[[Any, Any], None], focus: int, now_ns: int) -> None:
-        """Write the latents of the performer in focus when they have changed or a phone has fallen silent."""
-        if not (
-            self._changed or focus != self._focus or (self._any_present and now_ns - self._published_ns >= AGAIN_NS)
-        ):
-            return
-        publish(triple, self.latents(focus, now_ns))
-        self._changed, self._focus, self._published_ns = False, focus, now_ns
+        """Write what the phones of the performer in focus do, when it has changed (see `Phones.publish`)."""
+        self.phones.publish(triple, publish, focus, now_ns)
 
     # What people ask for
 
@@ -295,7 +184,7 @@ class Hub:
             for body in self._bodies():
                 if device in (body.name, body.host):
                     self._seats.leave(body)
-        self._settle()
+        self.phones.settle()
 
     def recentre(self, performer: int | None = None) -> None:
         """Take where a performer (all of them) stands and faces now for the stage's centre and front.
@@ -308,9 +197,7 @@ class Hub:
                 player = self._seats.player[at]
                 if isinstance(player, Body) and isinstance(player.stream, Trackers):
                     player.stream.body.calibrate()
-                for (owner, _), device in self._slots.items():
-                    if owner == at:
-                        device.recentre()
+                self.phones.recentre(at)
 
     def answer(self, request: dict[str, Any], now_ns: int) -> dict[str, Any]:
         """Do what a request asks, `{"command": "sensors" | "assign" | "recentre", ..}`; raises `UserError`."""
@@ -335,12 +222,13 @@ class Hub:
 
     def take_heard(self) -> set[int]:
         """Return the performers that bodies and phones have moved since this was last asked."""
-        heard, self._heard = self._heard, set()
+        heard, self._heard = self._heard | self.phones.heard, set()
+        self.phones.heard = set()
         return heard
 
     def take_notices(self) -> list[str]:
         """Return what people should know, once."""
-        told, self._notices = self._notices, []
+        told, self.phones.notices = self.phones.notices, []
         return told
 
     @property
@@ -353,7 +241,7 @@ class Hub:
 
     def report(self, now_ns: int) -> list[dict[str, Any]]:
         """Return the statistics of every port, and of what came in by other ways."""
-        heard: list[Body | Device] = [*self._bodies(), *self.devices.values()]
+        heard: list[Body | Device] = [*self._bodies(), *self.phones.devices.values()]
         for each in heard:  # so that whoever asks for one finds its rate
             each.rate.hz(each.frames, now_ns)
         return [sensor.report(now_ns) for sensor in [*self.sensors, *self._inlets.values()]]
@@ -365,36 +253,7 @@ class Hub:
             if body.frames and now_ns - body.last_ns < FORGOTTEN_NS:
                 seat = self._seats.player.index(body) if body in self._seats.player else None
                 rows.append({**body.report(now_ns), "performer": seat})
-        for key, device in list(self.devices.items()):
-            if now_ns - device.arrival_ns >= FORGOTTEN_NS and device.name not in self.roles.assigned:
-                self._forget(key)
-            else:
-                rows.append(self._row(device, now_ns))
-        return rows
-
-    def _row(self, device: Device, now_ns: int) -> dict[str, Any]:
-        place = self.roles.of(device.name, device.host)
-        clock = device.clock
-        return {
-            "name": device.name,
-            "app": device.app,
-            "kind": "phone",
-            "performer": place[0] if place else device.performer,
-            "role": place[1] if place else NONE,
-            "rate_hz": device.rate.hz(device.frames, now_ns),
-            "frames": device.frames,
-            "lost": clock.lost,
-            "loss": round(clock.lost / max(device.frames + clock.lost, 1), 4),
-            "restarts": clock.restarts,
-            "unit": device.unit,
-            "jitter_ms": device.jitter.percentiles_ms(),
-            "late": device.jitter.late,
-            "drift_ppm": rounded(clock.drift_ppm),
-            "silent_s": round(max(now_ns - device.arrival_ns, 0) * 1e-9, 1),
-            "mps2": round(device.peak_mps2, 2),
-            "mps": round(device.peak_mps, 2),
-            "down": [round(each, 2) for each in device.down()],
-        }
+        return [*rows, *self.phones.report(now_ns)]
 
     def close(self) -> None:
         """Close every socket."""

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from echelon_engine._jit import kernel
 from echelon_engine.kernels import commitment, hands, motion
-from echelon_engine.memory import CONTROL_RATE_HZ
+from echelon_engine.memory import CONTROL_RATE_HZ, LIMB_FRAME
 
 DT = 1.0 / CONTROL_RATE_HZ
 PERIOD_NS = 1_000_000_000 // CONTROL_RATE_HZ
@@ -31,6 +32,32 @@ PERFORMER = np.dtype(
 )
 
 
+@kernel
+def offer_all(body: Any, frames: Any) -> None:
+    """Give limb frames (n,) to the one body in `body` (1,)."""
+    for i in range(frames.shape[0]):
+        motion.offer(body[0], frames[i])
+
+
+@kernel
+def step_all(states: Any, bodies: Any, rhythms: Any, target_ns: int, scale: float) -> None:
+    """Bring all bodies (n,) and their rhythms to `target_ns`, one control frame on, and write PERFORMER (n,)."""
+    for i in range(states.shape[0]):
+        state, body, rhythm = states[i], bodies[i], rhythms[i]
+        motion.advance(body, target_ns, False, DT)
+        hands.hands(body, scale, DT)
+        commitment.step(rhythm, np.float64(body.energy), body.moved != 0)
+        state.time_ns = target_ns
+        state.present = body.present
+        state.energy = body.energy
+        state.c = rhythm.c
+        state.tempo_bpm = rhythm.internal_tempo_bpm
+        state.phase = rhythm.phase
+        for k in range(6):
+            state.x[k] = body.x[k]
+        state.x_valid = body.x_valid
+
+
 class Performers:
     """Motion state, energy and commitment of `count` performers, as the callback derives them for one: 60 a second.
 
@@ -38,45 +65,35 @@ class Performers:
     """
 
     def __init__(self, count: int, velocity_scale: float, delay_ms: float) -> None:
-        self._scale = velocity_scale
+        self._scale = float(velocity_scale)
         self._delay_ns = round(delay_ms * 1e6)
-        self._bodies = [np.zeros(1, motion.MOTION)[0] for _ in range(count)]
-        self._rhythms = [np.zeros(1, commitment.COMMITMENT)[0] for _ in range(count)]
+        self._bodies = np.zeros(count, motion.MOTION)
+        self._rhythms = np.zeros(count, commitment.COMMITMENT)
+        self._each = [self._bodies[i : i + 1] for i in range(count)]
         self._states = np.zeros(count, PERFORMER)
         self._states["performer"] = np.arange(count)
+        self._nobody = self._states[:0]
         self._next_ns = 0
         self._untold = 0  # control frames since the states were told
-        spare_body, spare_rhythm = np.zeros(1, motion.MOTION)[0], np.zeros(1, commitment.COMMITMENT)[0]
-        self._step(spare_body, spare_rhythm, 0)  # compiles, or loads what is compiled
+        # Compiles, or loads what is compiled.
+        step_all(self._nobody, self._bodies, self._rhythms, 0, self._scale)
+        offer_all(self._each[0], np.zeros(0, LIMB_FRAME))
 
     def offer(self, performer: int, frames: NDArray[Any]) -> None:
         """Take memory.LIMB_FRAME (n,) of a performer."""
-        for frame in frames:
-            motion.offer(self._bodies[performer], frame)
+        offer_all(self._each[performer], frames)
 
     def advance(self, now_ns: int) -> NDArray[Any]:
         """Bring all of them to `now_ns`; return PERFORMER (count,) every fourth control frame, else (0,)."""
         if now_ns < self._next_ns:
-            return self._states[:0]
+            return self._nobody
         if now_ns - self._next_ns > BEHIND_NS:
             self._next_ns = now_ns
         while self._next_ns <= now_ns:
-            for body, rhythm in zip(self._bodies, self._rhythms, strict=True):
-                self._step(body, rhythm, self._next_ns - self._delay_ns)
+            step_all(self._states, self._bodies, self._rhythms, self._next_ns - self._delay_ns, self._scale)
             self._next_ns += PERIOD_NS
             self._untold += 1
         if self._untold < TOLD_EVERY:
-            return self._states[:0]
+            return self._nobody
         self._untold = 0
-        for state, body, rhythm in zip(self._states, self._bodies, self._rhythms, strict=True):
-            state["time_ns"] = self._next_ns - PERIOD_NS - self._delay_ns
-            for name in ("present", "energy", "x", "x_valid"):
-                state[name] = body[name]
-            state["c"], state["phase"] = rhythm["c"], rhythm["phase"]
-            state["tempo_bpm"] = rhythm["internal_tempo_bpm"]
         return self._states.copy()
-
-    def _step(self, body: Any, rhythm: Any, target_ns: int) -> None:
-        motion.advance(body, target_ns, False, DT)
-        hands.hands(body, self._scale, DT)
-        commitment.step(rhythm, float(body["energy"]), bool(body["moved"]))

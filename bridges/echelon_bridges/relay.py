@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.protocol import osc, vmc
+from echelon_engine import quaternion as qt
 from echelon_engine.errors import UsageError
 
 MOST_BYTES = 1472  # of a datagram that travels in one piece: 1500 less IP and UDP

@@ -11,6 +11,7 @@ FULL_MPS2, FULL_MPS = 20.0, 3.0  # what fills a bar
 KEPT = 40  # looks that a sparkline shows
 BAR = 20
 SHOWN_NAME = 32
+RIG: Mapping[Any, str] = {True: "yes", False: "not yet"}  # whether a sender has told its body's size; some never do
 
 Row = Mapping[str, Any]
 
@@ -34,9 +35,6 @@ def _place(row: Row) -> tuple[str, str]:
 
 def _device(row: Row) -> tuple[str, ...]:
     jitter, drift = row.get("jitter_ms"), row.get("drift_ppm")
-    rig = "-"
-    if row.get("app") == "mocopi":
-        rig = "yes" if row.get("skeletons") else "not yet"
     silent = float(row.get("silent_s") or 0.0)
     return (
         plain(row.get("name", "?")),
@@ -47,7 +45,7 @@ def _device(row: Row) -> tuple[str, ...]:
         "-" if not jitter else f"{float(jitter[1]):.0f} ms",
         "-" if drift is None else f"{float(drift):+.0f} ppm",
         str(row.get("frames", 0)),
-        rig,
+        RIG.get(row.get("rig"), "-"),
         str(row.get("undecodable", "-")),
     )
 

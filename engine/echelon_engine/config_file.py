@@ -226,10 +226,13 @@ def _agree(config: Config) -> None:
 
 
 def _is_address(text: str) -> bool:
-    parts = text.split(".")
-    return text == "localhost" or (
-        len(parts) == 4 and all(part.isascii() and part.isdigit() and int(part[:4]) < 256 for part in parts)
-    )
+    from ipaddress import AddressValueError, IPv4Address
+
+    try:
+        IPv4Address(text)
+    except AddressValueError:
+        return text == "localhost"
+    return True
 
 
 def load(path: Path | None = None, overrides: Sequence[str] = (), chosen: Mapping[str, Any] | None = None) -> Config:

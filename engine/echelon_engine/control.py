@@ -28,6 +28,7 @@ from echelon_engine.kernels import (
 from echelon_engine.memory import (
     ALL_OFF,
     CONTROL_RATE_HZ,
+    DEVICE_SLOTS,
     FROZEN,
     HELD,
     MUTED,
@@ -246,7 +247,14 @@ def report(engine: Any, shared: Any, now_ns: int) -> None:
     record.frame = clock.frame - 1
     record.sample = clock.sample
     record.time_ns = now_ns
-    record.motion_arrival_ns = body.arrival_ns
+    # Whoever holds nothing but phones moves it too: their newest reading is what is heard.
+    phones_ns = int64(0)
+    if body.present == 0:
+        for i in range(DEVICE_SLOTS):
+            heard_ns = engine.devices[0].time_ns[i]
+            if engine.devices[0].present[i] != 0 and now_ns - heard_ns < DEVICE_LOST_NS:
+                phones_ns = max(phones_ns, heard_ns)
+    record.motion_arrival_ns = phones_ns if phones_ns > 0 else body.arrival_ns
     record.block_begin_ns = engine.block_begin_ns
     record.dac_ns = now_ns + engine.dac_offset_ns
     record.bar = clock.bar
@@ -255,9 +263,9 @@ def report(engine: Any, shared: Any, now_ns: int) -> None:
     record.state = engine.machine.state
     record.flags = (
         (FROZEN if settings.freeze else 0)
-        | (HELD if body.held else 0)
+        | (HELD if body.held and phones_ns == 0 else 0)
         | (MUTED if settings.mute else 0)
-        | (PRESENT if body.present else 0)
+        | (PRESENT if body.present or phones_ns > 0 else 0)
     )
     record.c = engine.commitment.c
     record.energy = body.energy

@@ -42,6 +42,19 @@ def play_block(out: Any, engine: Any, shared: Any) -> None:
     restore_denormals(before)
 
 
+def take_records(records: NDArray[Any], taken: int, shared: Any) -> int:
+    """Append what the ring of control records holds to the first `taken` of `records` (n,); return how many are there.
+
+    What finds no room is left out.
+    """
+    record = np.zeros(1, CONTROL)
+    while rings.pop(record, shared["records"]):
+        if taken < len(records):
+            records[taken] = record[0]
+            taken += 1
+    return taken
+
+
 def render(
     frames: NDArray[Any],
     seconds: float,
@@ -65,7 +78,6 @@ def render(
     sound = np.zeros((samples, 2), np.float32)
     out = np.zeros((block_frames, 2), np.float32)
     records = np.zeros(samples * 60 // rate_hz + 2, CONTROL)
-    record = np.zeros(1, CONTROL)
     ordered = np.ascontiguousarray(frames, LIMB_FRAME)
     fed = taken = 0
     next_report = 0
@@ -85,10 +97,7 @@ def render(
         play_block(out, engine, shared)
         n = min(block_frames, samples - start)
         sound[start : start + n] = out[:n]
-        while rings.pop(record, shared["records"]):
-            if taken < len(records):
-                records[taken] = record[0]
-                taken += 1
+        taken = take_records(records, taken, shared)
         if progress is not None and start >= next_report:
             progress(start / samples)
             next_report = start + samples // 20

@@ -13,7 +13,7 @@ from echelon_engine.block import new_shared
 from echelon_engine.clock import control_sample
 from echelon_engine.errors import UserError
 from echelon_engine.memory import CONTROL, INPUT, TOOK_CLOCK, TOOK_SETTINGS
-from echelon_engine.offline import Rendering, play_block
+from echelon_engine.offline import Rendering, play_block, take_records
 from echelon_engine.state import Weights, new_engine
 
 
@@ -57,16 +57,13 @@ def replay(
     last = len(controls) - 1
     end = int(controls["sample"][last]) + control_sample(last + 1, rate_hz) - control_sample(last, rate_hz)
     sound = np.zeros((-(-end // block_frames) * block_frames, 2), np.float32)
-    records, record, taken = np.zeros(len(controls), CONTROL), np.zeros(1, CONTROL), 0
-    fed = next_report = 0
+    records = np.zeros(len(controls), CONTROL)
+    fed = taken = next_report = 0
     for start in range(0, end, block_frames):
         while fed < len(waiting) and rings.push(shared["script"], waiting[fed : fed + 1]):
             fed += 1
         play_block(sound[start : start + block_frames], engine, shared)
-        while rings.pop(record, shared["records"]):
-            if taken < len(records):
-                records[taken] = record[0]
-                taken += 1
+        taken = take_records(records, taken, shared)
         if progress is not None and start >= next_report:
             progress(start / end)
             next_report = start + end // 20

@@ -261,6 +261,18 @@ def test_doctor_survives_a_broken_check(monkeypatch: pytest.MonkeyPatch, capsys:
     assert {row["verdict"] for row in json.loads(capsys.readouterr().out)} <= {"ok", "warn"}
 
 
+def test_doctor_takes_the_engines_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--name` is checked as everywhere, and says whether that engine plays or can be started."""
+    monkeypatch.setattr(doctor, "CHECKS", (doctor.engines,))
+    monkeypatch.setattr(lock, "running", lambda: ["one"])
+    assert run("doctor", "--name", "two") == 0
+    assert "running: one; two can be started" in capsys.readouterr().out
+    assert run("doctor", "--name", "one") == 0
+    assert "can be started" not in capsys.readouterr().out
+    assert run("doctor", "--name", "a b") == 2
+    assert "letters" in capsys.readouterr().err
+
+
 def test_doctor_looks_for_the_configured_server_and_ports() -> None:
     """A NATS server that does not answer, one that is no NATS server, and a missing MIDI port are findings."""
     pytest.importorskip("nats")

@@ -64,7 +64,7 @@ class Stage:
 
     def devices(self, performer: int = 0) -> np.ndarray:
         """What the engine would hear now."""
-        record: np.ndarray = self.hub.latents(performer, self.now_ns)[0].copy()
+        record: np.ndarray = self.hub.phones.latents(performer, self.now_ns)[0].copy()
         return record
 
     def rows(self) -> dict[str, dict[str, Any]]:
@@ -100,6 +100,7 @@ def test_one_port_takes_any_protocol(stack: ExitStack) -> None:
     assert stage.count(1) >= 9
     rows = stage.rows()
     assert rows["mocopi@127.0.0.2"]["skeletons"] == 1
+    assert rows["mocopi@127.0.0.2"]["rig"] is rows["vmc@127.0.0.3"]["rig"] is True
     assert rows["vmc@127.0.0.3"]["frames"] >= 9
     heard = {row["app"] for row in rows.values() if row["kind"] == "phone" and row["frames"]}
     silent_apps = {"tdlidar"}  # sends turns alone
@@ -217,6 +218,24 @@ def test_wrong_roles_in_the_configuration_are_refused_before_a_port_is_bound(mon
     monkeypatch.setattr("echelon_bridges.sensors.bind", lambda *_: pytest.fail("bound"))
     with pytest.raises(UsageError, match="did you mean 'left'"):
         Hub.open(make({"sensors.roles": "0.lft=x"}))
+
+
+def test_delay_set_while_it_plays_judges_the_samples_of_phones(stack: ExitStack) -> None:
+    """Samples 100 ms behind are late by a delay of 40 ms, and no longer once the delay covers them."""
+    stage = Stage(stack)
+
+    def late(delay_ms: float, behind_ns: int) -> int:
+        stage.hub.delay_ns = round(delay_ms * 1e6)
+        before = sum(row["late"] for row in stage.rows().values())
+        for _ in range(10):
+            stage.now_ns += FRAME_NS
+            for data in PHONES["sensorlog"](Phone(time_s=stage.now_ns * 1e-9), "a"):
+                assert not list(stage.hub.inject(0, "phone", data, stage.now_ns + behind_ns))
+        return int(sum(row["late"] for row in stage.rows().values()) - before)
+
+    assert late(40.0, 0) == 0
+    assert late(40.0, 100_000_000) == 10
+    assert late(200.0, 100_000_000) == 0
 
 
 def test_devices_are_published_when_they_change_and_when_they_fall_silent(stack: ExitStack) -> None:
@@ -366,7 +385,7 @@ def test_devices_are_bounded_and_forgotten(stack: ExitStack) -> None:
     sender = stage.sender()
     for i in range(100):
         stage.send(sender, *PHONES["zigsim"](Phone(), f"d{i}"))
-    assert len(stage.hub.devices) == 64
+    assert len(stage.hub.phones.devices) == 64
     name = next(iter(stage.rows()))
     stage.hub.assign(name, 0, "left")
     stage.now_ns += 61 * SECOND

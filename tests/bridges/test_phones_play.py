@@ -1,5 +1,6 @@
 """A performer who holds nothing but phones is a performer: hands, energy, strikes, commitment, notes and lean."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,13 +8,14 @@ import pytest
 import senders
 from senders import PHONES, Phone
 
+from echelon_bridges import status
 from echelon_bridges.hub import Hub
 from echelon_bridges.sensors import Inlet, Sensor
 from echelon_engine import rings, units
 from echelon_engine.block import new_shared
 from echelon_engine.config import Config
 from echelon_engine.live import initial_settings
-from echelon_engine.memory import CONTROL
+from echelon_engine.memory import CONTROL, HELD, PRESENT
 from echelon_engine.process import process
 from echelon_engine.state import new_engine
 from echelon_models.weights import load_all
@@ -34,7 +36,7 @@ def wave(t: float, *, beats: bool, side: float) -> Phone:
 
 
 def perform(
-    app: str, seconds: float, still_after_s: float, lean_rad: float = 0.0
+    app: str, seconds: float, still_after_s: float, lean_rad: float = 0.0, silent_after_s: float = math.inf
 ) -> tuple[np.ndarray, Any, np.ndarray]:
     """Let two phones (and a third on the torso) play through hub and engine; return records, counters and sound."""
     sensor = Sensor("phones", 0, Inlet("test"))
@@ -49,7 +51,7 @@ def perform(
     lean = (0.0, senders.G * np.cos(lean_rad), -senders.G * np.sin(lean_rad))
     for start in range(0, round(seconds * RATE_HZ), BLOCK):
         now_ns = start * SECOND // RATE_HZ
-        while sent / 60 <= start / RATE_HZ:
+        while sent / 60 <= min(start / RATE_HZ, silent_after_s):
             t = sent / 60
             for host, side in (("right", 1.0), ("left", -1.0)):
                 for data in PHONES[app](wave(t, beats=t < still_after_s, side=side), host):
@@ -83,3 +85,17 @@ def test_two_phones_play_the_instrument(app: str) -> None:
     assert np.abs(resting["x"][:, :4]).max() < 0.05
     np.testing.assert_allclose(resting["x"][:, 4], np.tanh(0.3 / np.radians(30)), atol=0.03)
     np.testing.assert_allclose(resting["x"][:, 5], 0.0, atol=0.03)
+
+
+def test_phones_alone_tell_the_latency() -> None:
+    """While phones move the sound the records say so, with the arrival of their newest reading; silent, they do not."""
+    records, _, _ = perform("zigsim", seconds=4.0, still_after_s=2.0, silent_after_s=2.0)
+    moving, silent = records[30:110], records[-30:]
+    age_ns = moving["time_ns"] - moving["motion_arrival_ns"]
+    assert (age_ns >= 0).all()
+    assert age_ns.max() < 0.05 * SECOND
+    assert len(np.unique(moving["motion_arrival_ns"])) > 60
+    assert all(status.latency_ms(record) is not None for record in moving)
+    assert (moving["flags"] & (PRESENT | HELD) == PRESENT).all()
+    assert all(status.latency_ms(record) is None for record in silent)
+    assert (silent["flags"] & (PRESENT | HELD) == HELD).all()

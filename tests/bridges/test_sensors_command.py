@@ -29,8 +29,8 @@ def phone(name: str, mps2: float = 0.0, **fields: Any) -> dict[str, Any]:
 
 BODY = {
     "name": "mocopi@10.0.0.4", "app": "mocopi", "kind": "body", "performer": 0, "role": "body", "rate_hz": 60.0,
-    "frames": 600, "lost": 6, "loss": 0.0099, "jitter_ms": None, "drift_ppm": None, "silent_s": 0.0, "skeletons": 0,
-    "undecodable": 0, "heading": 0.5, "origin": [0.0, 0.93, 1.0],
+    "frames": 600, "lost": 6, "loss": 0.0099, "jitter_ms": None, "drift_ppm": None, "silent_s": 0.0, "rig": False,
+    "skeletons": 0, "undecodable": 0, "heading": 0.5, "origin": [0.0, 0.93, 1.0],
 }  # fmt: skip
 
 

@@ -77,6 +77,9 @@ def test_every_key_is_documented_and_its_default_obeys_its_rule() -> None:
         ("output.master_db=0.5", ["from -80 to 0"]),
         ("motion.focus=1", ["below motion.performers = 1", "set motion.performers to 2"]),
         ("ports.vmc=12351", ["ports.mocopi = 12351", "1 apart"]),
+        ("ports.bind=1.2.3", ["ports.bind = '1.2.3'", "IPv4", "0.0.0.0"]),
+        ("ports.bind=1.2.3.256", ["must be an IPv4 address"]),
+        ("osc.bind=127.0.0.01", ["osc.bind = '127.0.0.01'", "IPv4"]),  # the system would take it for octal
         ("zzzz.qqqq=1", ["no such setting", "config"]),
     ],
 )

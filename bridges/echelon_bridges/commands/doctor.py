@@ -11,6 +11,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--json", action="store_true", help="print JSON")
     _options.add_config(parser)
+    _options.add_name(parser)
 
 
 def run(arguments: Namespace) -> int:
@@ -21,7 +22,7 @@ def run(arguments: Namespace) -> int:
     from echelon_bridges.doctor import examine
 
     rows = []
-    for row in examine(_options.load_config(arguments)):
+    for row in examine(_options.load_config(arguments, engine__name=arguments.name)):
         rows.append(row)
         if not arguments.json:
             print(f"{row.verdict:<5} {row.subject:<14} {row.text}", flush=True)

@@ -15,6 +15,7 @@ ACTIONS: dict[str, str] = {
     "dell": "DELL gated learns from a data set, or from sessions in which a person moved lanes while dancing",
     "coupled": "train DELL coupled: forecast the limbs, tell tempo and phase",
     "lim-rps": "train LIM-RPS: body and phones agree, from phones synthesised out of limbs",
+    "extract": "parameters from sound: the 32 positions whose instrument sounds like a recording",
 }
 
 

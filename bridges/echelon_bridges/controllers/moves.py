@@ -12,7 +12,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from echelon_bridges.controllers.table import JUMP, TOGGLE, Row
 from echelon_engine import live
@@ -20,19 +20,12 @@ from echelon_engine.config import SCALES
 from echelon_engine.errors import UserError
 from echelon_engine.parameters import LANE
 
+if TYPE_CHECKING:
+    from echelon_bridges.desk import Desk
+
 REST_NS = 1_000_000_000  # a controller that moves again after so long begins a new gesture
 NEAR = 0.03  # of the whole way: as good as passed
 RECENT = 8  # controllers that the report names
-
-
-class Asked(Protocol):
-    """What of the desk controllers need."""
-
-    def set(self, key: str, value: str) -> None:
-        """Change a live setting soon."""
-
-    def ask(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Return the supervisor's answer; blocks."""
 
 
 @dataclass(slots=True)
@@ -50,7 +43,7 @@ class Touch:
 class Moves:
     """Turns moves of controllers into settings. `move` never blocks: present values are asked for in a thread."""
 
-    def __init__(self, desk: Asked, rows: Callable[[], dict[str, Row]]) -> None:
+    def __init__(self, desk: Desk, rows: Callable[[], dict[str, Row]]) -> None:
         self._desk, self._rows = desk, rows
         self._touched: dict[str, Touch] = {}
         self._lanes: list[float] | None = None

@@ -9,7 +9,8 @@ from echelon_bridges.fusion.clocks import RESTART_S, DeviceClock
 from echelon_bridges.fusion.gravity import STANDARD, RestTest, Splitter
 from echelon_bridges.fusion.jitter import Jitter
 from echelon_bridges.fusion.rate import Rate
-from echelon_bridges.fusion.vectors import ZERO, Vector, length, shortest_turn, towards, turned
+from echelon_bridges.fusion.vectors import ZERO, shortest_turn, towards, turned
+from echelon_bridges.motion.vector import Vector, length
 from echelon_bridges.protocol.reading import Reading
 
 LEAK_S = 0.4  # of the velocity, as the engine's own

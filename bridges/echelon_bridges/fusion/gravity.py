@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from statistics import median
 
-from echelon_bridges.fusion.vectors import Vector, length, towards, turned
+from echelon_bridges.fusion.vectors import towards, turned
+from echelon_bridges.motion.vector import Vector, length
 
 STANDARD = 9.80665  # m/s^2
 BETWEEN = math.sqrt(STANDARD)  # geometric mean of 1 g and 9.81 m/s^2

@@ -1,21 +1,10 @@
-"""Three numbers at a time, as plain tuples: a phone's vector is too small for arrays to pay."""
+"""How a phone's vectors move and turn: plain tuples of three, too small for arrays to pay."""
 
 from __future__ import annotations
 
-import math
+from echelon_bridges.motion.vector import Vector, cross, length
 
-Vector = tuple[float, float, float]
 ZERO: Vector = (0.0, 0.0, 0.0)
-
-
-def cross(a: Vector, b: Vector) -> Vector:
-    """Return a x b."""
-    return (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
-
-
-def length(a: Vector) -> float:
-    """Return |a|."""
-    return math.sqrt(a[0] * a[0] + a[1] * a[1] + a[2] * a[2])
 
 
 def towards(a: Vector, b: Vector, share: float) -> Vector:

@@ -29,6 +29,7 @@ from echelon_engine.parameters import PARAMETERS
 
 _LOW, _HIGH = np.array([p.low for p in PARAMETERS]), np.array([p.high for p in PARAMETERS])
 _LOG, _SQUARE = (np.array([p.curve == curve for p in PARAMETERS]) for curve in ("log", "square"))
+_COMPONENTS = CONTROL["x"].shape[0]  # of the motion state
 _RATIO = np.where(_LOG, _HIGH / np.where(_LOG, _LOW, 1.0), 1.0)
 
 
@@ -106,7 +107,7 @@ def state(record: Any, made: Stamp) -> State:
         commitment=c,
         energy=energy,
         x=rest[2:8],
-        x_valid=[bool(int(record["x_valid"]) >> i & 1) for i in range(6)],
+        x_valid=_known(record),
         lr_pan=lr_pan,
         transition_intensity=transition,
         dell_coherence=coherence,
@@ -135,7 +136,7 @@ def performers(states: NDArray[Any], made: Stamp) -> Performers:
                 tempo_bpm=tempo,
                 phase=phase,
                 x=finite(one["x"]).round(6).tolist(),
-                x_valid=[bool(int(one["x_valid"]) >> i & 1) for i in range(len(one["x"]))],
+                x_valid=_known(one),
             )
         )
     return Performers(**made._asdict(), time_ns=int(states["time_ns"][0]), performers=rows)
@@ -196,6 +197,12 @@ def body(frame: Any, made: Stamp) -> Body:
         synthetic=bool(flags & SYNTHETIC),
         broken=bool(flags & BREAK),
     )
+
+
+def _known(record: Any) -> list[bool]:
+    """Return which components of the motion state have a source: the bits of `x_valid`."""
+    valid = int(record["x_valid"])
+    return [bool(valid >> i & 1) for i in range(_COMPONENTS)]
 
 
 def _number(value: Any) -> float:

@@ -112,17 +112,23 @@ Dynamics: Any = msgspec.defstruct("Dynamics", [(name, Statistic) for name in DYN
 Dynamics.__doc__ = "Ten measures of the motion over one bar, four statistics of each."
 
 
+# What one body does, in the messages of the one that is heard and of all performers.
+Commitment = Annotated[float, about("", "0..1")]
+MotionState = Annotated[list[float], about("", "motion state: left up, forward; right up, forward; lean forward, left")]
+MotionKnown = Annotated[list[bool], about("", "whether each component of x has a source")]
+
+
 class Performer(Struct, frozen=True):
     """One body, as the engine derives it for the one that is heard."""
 
     performer: Annotated[int, about("", "from 0")]
     present: Annotated[bool, about("", "a body was measured within the last second")]
-    commitment: Annotated[float, about("", "0..1")]
+    commitment: Commitment
     energy: Annotated[float, about("m/s", "RMS of its limbs' speeds")]
     tempo_bpm: Annotated[float, about("bpm", "internal tempo; 0 before the first rhythm")]
     phase: Annotated[float, about("", "of the beat, 0..1")]
-    x: Annotated[list[float], about("", "motion state: left up, forward; right up, forward; lean forward, left")]
-    x_valid: Annotated[list[bool], about("", "whether each component of x has a source")]
+    x: MotionState
+    x_valid: MotionKnown
 
 
 class Note(Struct, frozen=True):

@@ -12,8 +12,11 @@ from msgspec import Meta, Struct, field
 
 from echelon_bridges.messages.fields import (
     Cells,
+    Commitment,
     Dynamics,
     Latent,
+    MotionKnown,
+    MotionState,
     Note,
     Performer,
     Positions,
@@ -64,10 +67,10 @@ class State(Message, kw_only=True, frozen=True):
     held: Annotated[bool, about("", "the body is held or relaxing, for want of data")]
     frozen: Annotated[bool, about("", "the body is frozen by a person")]
     muted: Annotated[bool, about("", "nothing is heard")]
-    commitment: Annotated[float, about("", "0..1")]
+    commitment: Commitment
     energy: Annotated[float, about("m/s", "of the body")]
-    x: Annotated[list[float], about("", "motion state: left up, forward; right up, forward; lean forward, left")]
-    x_valid: Annotated[list[bool], about("", "whether each component of x has a source")]
+    x: MotionState
+    x_valid: MotionKnown
     lr_pan: Annotated[float, about("", "-1 the left moves, 1 the right")]
     transition_intensity: Annotated[float, about("", "how fast commitment rises")]
     dell_coherence: Annotated[float, about("", "cosine between the fast and the slow part of DELL coupled")]
@@ -209,7 +212,12 @@ SUBJECTS: dict[str, Subject] = {
         Subject("params", Params, "out", "continuous", "nats.rate_hz, 60 a second at most", "the 32 parameters"),
         Subject("state", State, "out", "continuous", "nats.rate_hz, 60 a second at most", "motion and music"),
         Subject(
-            "performers", Performers, "out", "continuous", "15 a second; with motion.performers above 1", "all bodies"
+            "performers",
+            Performers,
+            "out",
+            "continuous",
+            "15 a second, nats.rate_hz at most; with motion.performers above 1",
+            "all bodies",
         ),
         Subject("events", Events, "out", "once", "when notes are played", "notes, up to 64 a message"),
         Subject("bar", Bar, "out", "stored", "one a bar", "the bar that has ended"),

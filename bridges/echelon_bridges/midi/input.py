@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from echelon_bridges.controllers.moves import Moves
 from echelon_bridges.controllers.table import CLOCK, Watched, path_of
@@ -19,24 +19,11 @@ from echelon_bridges.midi.link import Link
 from echelon_bridges.midi.messages import TICK, Move, Note, Pulse, Reader, Silence
 from echelon_engine.config import Config
 
+if TYPE_CHECKING:
+    from echelon_bridges.desk import Desk
+
 KEYS, KEYS_MASK = 0x4D00_0000, 0x7F00_0000  # names of notes begun here: no other connection's
 LOOK_NS = 1_000_000_000  # between looks at the map's file
-
-
-class Desk(Protocol):
-    """What of the desk is used here."""
-
-    def note_on(self, key: int, pitch: float, velocity: float, pan: float = 0.0) -> bool:
-        """Begin a note."""
-
-    def note_off(self, key: int) -> bool:
-        """End it."""
-
-    def set(self, key: str, value: str) -> None:
-        """Change a live setting soon."""
-
-    def ask(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Return the supervisor's answer; blocks."""
 
 
 class MidiIn:

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_bridges.motion import mapping
-from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.motion.errors import MotionFileError, read_bounded
 from echelon_bridges.motion.joints import UnknownSkeletonError, is_native
 from echelon_bridges.motion.pose import Motion
 from echelon_bridges.motion.skeleton import ALL_VALID, NAMES
+from echelon_engine import quaternion as qt
 
 Floats = NDArray[np.float64]
 

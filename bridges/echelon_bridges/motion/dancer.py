@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_bridges.motion import moves, pose
-from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.motion.pose import Frames
 from echelon_bridges.motion.skeleton import ALL_VALID, INDEX, LIMBS, REST_OFFSETS
+from echelon_engine import quaternion as qt
 from echelon_engine.memory import BREAK
 
 Floats = NDArray[np.float64]

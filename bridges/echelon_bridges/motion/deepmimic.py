@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.motion.errors import MotionFileError, read_bounded
 from echelon_bridges.motion.joints import Match
 from echelon_bridges.motion.mapping import bones_from_world
 from echelon_bridges.motion.pose import Motion
 from echelon_bridges.motion.skeleton import ALL_VALID, INDEX, LIMBS, REST_OFFSETS
+from echelon_engine import quaternion as qt
 
 Floats = NDArray[np.float64]
 

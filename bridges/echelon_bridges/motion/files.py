@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_bridges.motion import bvh, deepmimic, pose
-from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.motion.errors import MotionFileError
 from echelon_bridges.motion.pose import Frames, Motion
 from echelon_bridges.protocol import captures
@@ -22,6 +21,8 @@ from echelon_bridges.protocol.mocopi_stream import MocopiStream
 from echelon_bridges.protocol.sniff import protocol_of
 from echelon_bridges.protocol.vmc import VmcStream
 from echelon_bridges.session.folder import is_session
+from echelon_engine import poses
+from echelon_engine import quaternion as qt
 from echelon_engine.errors import UserError
 from echelon_engine.memory import SYNTHETIC
 
@@ -58,7 +59,7 @@ def blend(a: Frames, b: Frames, t: Floats, offsets: Floats) -> Frames:
     frames = a.copy()
     rotation = qt.slerp(a["rotation"], b["rotation"], np.broadcast_to(t[:, None], a["rotation"].shape[:2]))
     frames["rotation"] = qt.canonical(rotation)
-    frames["position"] = pose.positions(rotation, offsets)
+    frames["position"] = poses.positions(rotation, offsets)
     way = np.remainder(b["heading"].astype(np.float64) - a["heading"] + np.pi, 2.0 * np.pi) - np.pi
     frames["heading"] = np.remainder(a["heading"] + t * way + np.pi, 2.0 * np.pi) - np.pi
     frames["origin"] = a["origin"] + t[:, None] * (b["origin"] - a["origin"])
@@ -185,7 +186,13 @@ def _from_session(path: Path) -> Clip:
         raise MotionFileError(path, "nobody moves in this session; choose another one")
     frames, rate_hz, notes = played.even(heard)
     about = "the session's body plays as if live; `render` plays its sound byte for byte"
-    return Clip(session.name, frames, rate_hz, played.offsets(heard), (about, *session.notes, *notes))
+    return Clip(
+        session.name,
+        frames,
+        rate_hz,
+        poses.offsets(heard["rotation"], heard["position"]),
+        (about, *session.notes, *notes),
+    )
 
 
 def load(path: str | Path) -> Clip:

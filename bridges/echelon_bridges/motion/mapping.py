@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.motion.joints import Match, match
 from echelon_bridges.motion.skeleton import (
     HEAD,
@@ -28,6 +27,7 @@ from echelon_bridges.motion.skeleton import (
     TORSO_7,
     TORSO_HEIGHTS,
 )
+from echelon_engine import quaternion as qt
 
 Floats = NDArray[np.float64]
 

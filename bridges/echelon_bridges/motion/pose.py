@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echelon_bridges.motion import quaternion as qt
-from echelon_bridges.motion.skeleton import ALL_VALID, LEVELS, LIMBS, PARENTS
+from echelon_bridges.motion.skeleton import ALL_VALID, LIMBS
+from echelon_engine import quaternion as qt
 from echelon_engine.memory import BREAK, LIMB_FRAME
+from echelon_engine.poses import positions
 
 Floats = NDArray[np.float64]
 Numbers = qt.Numbers
@@ -50,23 +51,6 @@ assert LIMB_FRAME.fields["rotation"][1] == _HEAD.size  # type: ignore[index]
 UPRIGHT = 0.15  # qy^2 + qw^2 from which the heading is trusted at once; head down within 45 degrees lies below it
 
 
-def _ancestors() -> tuple[NDArray[np.intp], ...]:
-    """Return, for pointer jumping, each bone's ancestor 1, 2, 4 .. generations up; 27 stands above the root.
-
-    Replacing every transform M by M[ancestor] M, for each of these tables in turn, carries all bones into the root's
-    frame in as many steps as the depth has binary digits (Hillis and Steele, 1986), a third of a walk by generations.
-    """
-    table = np.array([parent if parent >= 0 else LIMBS for parent in PARENTS] + [LIMBS], dtype=np.intp)
-    result = []
-    while np.any(table != LIMBS):
-        result.append(table)
-        table = table[table]
-    return tuple(result)
-
-
-ANCESTORS = _ancestors()
-
-
 def follow_heading(last: float, x: float, y: float, z: float, w: float) -> float:
     """Return the heading (radians, -pi..pi) of a root rotation, given the heading of the frame before."""
     trust = y * y + w * w
@@ -92,29 +76,6 @@ def headings(root: Numbers, last: float | None = None) -> Floats:
 def remove_heading(root: Numbers, heading: Numbers) -> Floats:
     """Return root rotations with a turn by `-heading` about +Y applied on top."""
     return qt.multiply(qt.about([0.0, 1.0, 0.0], -np.asarray(heading)), root)
-
-
-def positions(local: Numbers, offsets: Numbers) -> Floats:
-    """Return bone positions `(..., 27, 3)` in metres relative to the root, from local rotations `(..., 27, 4)`.
-
-    `offsets` `(27, 3)` are the bones' offsets from their parents, metres; the root's own is ignored.
-    """
-    local = np.asarray(local, dtype=np.float64)
-    matrix = np.empty((*local.shape[:-2], LIMBS + 1, 4, 4))
-    matrix[..., LIMBS, :, :] = np.eye(4)
-    matrix[..., :LIMBS, :, :] = qt.to_matrix(local)
-    matrix[..., 1:LIMBS, :3, 3] = np.asarray(offsets)[1:]
-    for above in ANCESTORS:
-        matrix = matrix[..., above, :, :] @ matrix
-    return matrix[..., :LIMBS, :3, 3]
-
-
-def world_rotations(local: Numbers) -> Floats:
-    """Return the bones' rotations `(..., 27, 4)` relative to the frame of the root's parent."""
-    world = np.array(local, dtype=np.float64)
-    for bones, parents in LEVELS:
-        world[..., bones, :] = qt.multiply(world[..., parents, :], world[..., bones, :])
-    return world
 
 
 def limb_frames(

@@ -56,21 +56,6 @@ LEG_LENGTH_M = 0.81  # thigh and shank together, of the bodies that files of unk
 TORSO_HEIGHTS: NDArray[np.float64] = np.array([0.100, 0.210, 0.328, 0.456, 0.606, 0.793, 1.0])
 
 
-def _levels() -> tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]:
-    """Return (bones, parents) of each generation below the root, so that kinematics runs a generation at a time."""
-    depth = [0] * LIMBS
-    for bone in range(1, LIMBS):
-        depth[bone] = depth[PARENTS[bone]] + 1
-    result = []
-    for level in range(1, max(depth) + 1):
-        bones = np.array([b for b in range(LIMBS) if depth[b] == level], dtype=np.intp)
-        result.append((bones, np.array([PARENTS[b] for b in bones], dtype=np.intp)))
-    return tuple(result)
-
-
-LEVELS = _levels()
-
-
 def mirror(bone: int) -> int:
     """Return the bone on the other side of the body; bones of the middle are their own mirror."""
     name = NAMES[bone]

@@ -16,15 +16,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.motion import scalar as one
 from echelon_bridges.motion import vector as v
 from echelon_bridges.motion.placing import CHEST, EYES_M, HEAD, HEIGHT_M, HIP, HIP_M, assign, middle_of_body
-from echelon_bridges.motion.pose import Frames, LiveBody, positions
+from echelon_bridges.motion.pose import Frames, LiveBody
 from echelon_bridges.motion.skeleton import INDEX, LIMBS, REST_OFFSETS, TORSO_HEIGHTS
 from echelon_bridges.motion.vector import Vector
 from echelon_bridges.protocol.reading import Reading
+from echelon_engine import quaternion as qt
 from echelon_engine.memory import BREAK
+from echelon_engine.poses import positions
 
 GAP_NS = 250_000_000
 STALE_NS = 500_000_000  # a tracker that was silent for so long tells nothing

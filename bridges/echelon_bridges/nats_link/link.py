@@ -54,7 +54,7 @@ class Link:
         self.shown = ""  # the server, as it may be printed
         self.trouble = ""
         self.gaps = {"params": 0, "performers": 0, "body": 0}
-        self.connections = self.events_sent = self.events_late = 0
+        self.connections = self.events_late = 0
         self.wake = asyncio.Event()
         self.engine = config.engine.name
         self._config, self._mailbox, self._say = config, mailbox, say
@@ -248,7 +248,6 @@ class Link:
             heard = [row for row in rows if int(row["time_ns"]) >= soon_ns]
             self.events_late += len(rows) - len(heard)
             if heard:
-                self.events_sent += len(heard)
                 made = self._stamp("events")
                 lost = self._mailbox.events_lost + self.events_late
                 await self._send(

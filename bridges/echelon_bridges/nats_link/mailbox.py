@@ -22,7 +22,6 @@ NEWEST = 4  # continuous messages that may wait: a block of the callback may bri
 WAITING_EVENTS = 1024
 OUTBOX_BARS = 2048  # over an hour at 120 bpm
 SOUNDING_NOTES = 256
-PERIOD_NS = 1_000_000_000 // CONTROL_RATE_HZ  # all that is told of performers is sent
 GRACE_NS = round(0.5e9 / CONTROL_RATE_HZ)
 
 
@@ -61,7 +60,7 @@ class Mailbox:
         self._bars = BarTracker(engine, session)
         self.controls = Continuous(self._period_ns)
         self.bodies: dict[int, Continuous] = {}
-        self.performers = Continuous(min(self._period_ns, PERIOD_NS))
+        self.performers = Continuous(self._period_ns)
         self.events: deque[Any] = deque()
         self.events_lost = 0
         self.outbox: deque[Bar] = deque()

@@ -97,15 +97,25 @@ class EmbeddedServer:
                     "is taken by something that is no NATS server",
                     "set nats.port to another, or 0",
                 )
-            self._notice(
-                f"port {self._port} is taken by a NATS server: using that one, bars are stored there; "
-                "set nats.port to another for one of its own"
-            )
-            return f"nats://{LOOPBACK}:{self._port}"
-        self._address = await self._start()
+            return self._joined()
+        try:
+            self._address = await self._start()
+        except UserError:
+            # Another engine without its server may have started one a moment before.
+            if not (self._port and "server_id" in (await self._found() or {})):
+                raise
+            return self._joined()
         self.trust()
         self._notice(f"NATS server on {LOOPBACK}:{self._address}, bars are stored in {self.folder}")
         return f"nats://{LOOPBACK}:{self._address}"
+
+    def _joined(self) -> str:
+        """Say that another's server is used, and return its URL."""
+        self._notice(
+            f"port {self._port} is taken by a NATS server: using that one, bars are stored there; "
+            "set nats.port to another for one of its own"
+        )
+        return f"nats://{LOOPBACK}:{self._port}"
 
     def trust(self) -> None:
         """Note that the server is connected to now."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import socket
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from echelon_bridges import udp
 from echelon_bridges.controllers.moves import Moves
@@ -27,26 +27,13 @@ from echelon_engine import live
 from echelon_engine.config import Config
 from echelon_engine.parameters import LANE
 
+if TYPE_CHECKING:
+    from echelon_bridges.desk import Desk
+
 KEYS = 0x4F00_0000  # names of notes begun here: no other connection's
 MOST_NOTES = 64  # that sound at once; one more ends the oldest
 TEXT_LETTERS = 64
 LOOK_NS = 1_000_000_000  # between looks at the map's file
-
-
-class Desk(Protocol):
-    """What of the desk is used here."""
-
-    def note_on(self, key: int, pitch: float, velocity: float, pan: float = 0.0) -> bool:
-        """Begin a note."""
-
-    def note_off(self, key: int) -> bool:
-        """End it."""
-
-    def set(self, key: str, value: str) -> None:
-        """Change a live setting soon."""
-
-    def ask(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Return the supervisor's answer; blocks."""
 
 
 class OscControl:
@@ -102,25 +89,30 @@ class OscControl:
             self._controller(address, args, now_ns)
             return
         words = address[len("/echelon/") :].split("/")
-        if words[0] == self._engine and len(words) > 1:
-            words = words[1:]
+        done = self._do(words, args)
+        if done is None and words[0] == self._engine:
+            # Only now: an engine may be called `note`, and /echelon/note/on still begins a note.
+            done = self._do(words[1:], args)
+        if done is None:
+            self.unknown += 1
+        elif not done:
+            self.malformed += 1
+
+    def _do(self, words: list[str], args: tuple[osc.Argument, ...]) -> bool | None:
+        """Do what the address below /echelon/ says; return whether its arguments allow it, None for no such address."""
         match words:
             case ["set"]:
-                done = len(args) >= 1 and isinstance(args[0], str) and self._set(args[0], args[1:])
+                return len(args) >= 1 and isinstance(args[0], str) and self._set(args[0], args[1:])
             case ["note", "on"]:
-                done = self._note_on(args)
+                return self._note_on(args)
             case ["note", "off"]:
-                done = bool(args) and type(args[0]) is int and self._note_off(args[0])
-            case ["lane", lane, "off"]:
-                done = self._set(f"lane.{lane}", ("off",))
-            case _:
-                key = ".".join(words)
-                if not (key in self._keys or (words[0] == "lane" and len(words) == 2 and _is_lane(words[1]))):
-                    self.unknown += 1
-                    return
-                done = self._set(key, args)
-        if not done:
-            self.malformed += 1
+                return bool(args) and type(args[0]) is int and self._note_off(args[0])
+            case ["lane", lane, "off"] if _is_lane(lane):
+                return self._set(f"lane.{lane}", ("off",))
+            case ["lane", lane] if _is_lane(lane):
+                return self._set(f"lane.{lane}", args)
+        key = ".".join(words)
+        return self._set(key, args) if key in self._keys else None
 
     def _set(self, key: str, args: tuple[osc.Argument, ...]) -> bool:
         text = _text(args[0]) if args else ""

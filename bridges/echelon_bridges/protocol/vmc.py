@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.motion import scalar as one
 from echelon_bridges.motion.pose import Floats, Frames, LiveBody
 from echelon_bridges.motion.skeleton import INDEX, LIMBS, REST_OFFSETS, TORSO_HEIGHTS
 from echelon_bridges.protocol import osc
 from echelon_bridges.protocol.refusal import FOREIGN, Refusal
 from echelon_bridges.protocol.senderclock import SenderClock
+from echelon_engine import quaternion as qt
 from echelon_engine.memory import BREAK
 
 DEFAULT_PORT = 39539

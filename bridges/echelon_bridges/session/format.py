@@ -6,11 +6,13 @@
 The payload of a control record or note event is its record of `memory` as it is; of something the callback took, its
 epoch, frame and sample (i8 each) and the one field that is meant; of the other kinds, JSON. The header describes every
 record by the type and place of its fields, so a reader made for others refuses the file instead of misreading it.
+Behind damage, reading goes on at the next record that is whole.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import struct
 import zlib
 from collections.abc import Sequence
@@ -66,6 +68,11 @@ _FIELD = {kind: _fields(INPUT)[name] for kind, name in TAKEN.items()}
 SIZES = {CONTROLS: CONTROL.itemsize, EVENTS: EVENT.itemsize} | {
     kind: STAMP + type_.itemsize for kind, (type_, _) in _FIELD.items()
 }
+
+
+# What a record begins with: a kind and the size it always has, or that of JSON and a brace. Where reading goes on.
+_HEADS = [re.escape(HEAD.pack(kind, size)) for kind, size in SIZES.items()]
+_BEGINS = re.compile(b"|".join([*_HEADS, rb"[%c-%c]\0..\0\0(?=\{)" % (OPENED, CLOSED)]), re.DOTALL)
 
 
 def _meaningful(record: np.dtype[Any]) -> NDArray[np.uint8]:
@@ -150,7 +157,10 @@ def pack_inputs(inputs: NDArray[Any]) -> list[bytes]:
 
 @dataclass(slots=True)
 class Scan:
-    """Where a file's whole records are. `stopped` says why reading ended before the file did; "" where it did not."""
+    """Where a file's whole records are. `stopped` says why reading ended before the file did; "" where it did not.
+
+    `damage` are (begin, end) of what lies between whole records and is none.
+    """
 
     header: dict[str, Any] = field(default_factory=dict)
     begin: int = 0  # of the first record
@@ -159,16 +169,27 @@ class Scan:
     stopped: str = ""
     foreign: str = ""  # why nothing here can be read: another program's, or another version's
     places: dict[int, list[int]] = field(default_factory=dict)  # of the payloads, by kind
+    damage: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def lost_bytes(self) -> int:
-        """Bytes after the last whole record."""
-        return self.size - self.end
+        """Bytes that are in no whole record."""
+        return self.size - self.end + sum(end - begin for begin, end in self.damage)
+
+    @property
+    def lost(self) -> str:
+        """What is lost and why, as a sentence; "" where nothing is."""
+        places = len(self.damage)
+        damaged = (
+            f"{places} damaged place{'s' if places > 1 else ''} from byte {self.damage[0][0]} on" if places else ""
+        )
+        why = " and ".join(part for part in (damaged, self.stopped) if part)
+        return f"{why}: {self.lost_bytes} of {self.size} bytes are lost" if why else ""
 
     @property
     def only_cut(self) -> bool:
-        """Whether what is lost is at most one record, which nobody finished writing."""
-        return not self.foreign and self.lost_bytes < AROUND + max(SIZES.values())
+        """Whether what is lost is at most one record, at the end, which nobody finished writing."""
+        return not self.foreign and not self.damage and self.lost_bytes < AROUND + max(SIZES.values())
 
 
 def read_header(data: Any) -> Scan:
@@ -219,27 +240,47 @@ def _difference(described: Any) -> str:
     return ""
 
 
+def _whole(data: Any, at: int, size: int) -> tuple[int, int, str]:
+    """Return kind and end of the record that begins at a byte, or why there is none."""
+    if at + HEAD.size > size:
+        return 0, 0, "its last record is cut"
+    kind, length = HEAD.unpack_from(data, at)
+    if length > MOST_BYTES or SIZES.get(kind, length) != length:
+        return 0, 0, f"the record at byte {at} is damaged (kind {kind}, {length} bytes)"
+    end = at + AROUND + length
+    if end > size:
+        return 0, 0, "its last record is cut"
+    if zlib.crc32(data[at : end - CRC.size]) != CRC.unpack_from(data, end - CRC.size)[0]:
+        return 0, 0, f"the record at byte {at} is damaged"
+    return kind, end, ""
+
+
+def _next_whole(data: Any, after: int, size: int) -> int | None:
+    """Return where the first whole record behind a byte begins."""
+    at = after + 1
+    while found := _BEGINS.search(data, at):
+        if not _whole(data, found.start(), size)[2]:
+            return found.start()
+        at = found.start() + 1
+    return None
+
+
 def scan(data: Any) -> Scan:
-    """Find every whole record of a file's bytes (bytes or mmap) up to the first cut or damaged one. Never raises."""
+    """Find every whole record of a file's bytes (bytes or mmap), also behind damaged ones. Never raises."""
     found = read_header(data)
     if found.stopped or found.foreign:
         return found
     at, size, places = found.begin, found.size, found.places
     while at < size:
-        if at + HEAD.size > size:
-            found.stopped = "its last record is cut"
-            break
-        kind, length = HEAD.unpack_from(data, at)
-        if length > MOST_BYTES or SIZES.get(kind, length) != length:
-            found.stopped = f"the record at byte {at} is damaged (kind {kind}, {length} bytes)"
-            break
-        end = at + AROUND + length
-        if end > size:
-            found.stopped = "its last record is cut"
-            break
-        if zlib.crc32(data[at : end - CRC.size]) != CRC.unpack_from(data, end - CRC.size)[0]:
-            found.stopped = f"the record at byte {at} is damaged"
-            break
+        kind, end, wrong = _whole(data, at, size)
+        if wrong:
+            further = _next_whole(data, at, size)
+            if further is None:
+                found.stopped = wrong
+                break
+            found.damage.append((at, further))
+            at = further
+            continue
         places.setdefault(kind, []).append(at + HEAD.size)
         at = end
     found.end = at

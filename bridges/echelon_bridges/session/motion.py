@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echelon_bridges.motion import quaternion as qt
-from echelon_bridges.motion.pose import world_rotations
-from echelon_bridges.motion.skeleton import PARENTS
 from echelon_bridges.session.reader import Session
+from echelon_engine import poses
 from echelon_engine.memory import LIMB_FRAME, SYNTHETIC, TOOK_MOTION
 
 GAP_NS = 100_000_000  # a pose older than this is held, and counts as no motion
@@ -65,31 +63,7 @@ def even(frames: NDArray[Any]) -> tuple[NDArray[Any], float, list[str]]:
     if single.any():
         before, after = source[single], following[single]
         t = (result["time_ns"][single] - times[before]) / np.maximum(times[after] - times[before], 1)
-        result[single] = _between(result[single], frames[before], frames[after], np.clip(t, 0.0, 1.0))
+        result[single] = poses.between(result[single], frames[before], frames[after], np.clip(t, 0.0, 1.0))
     if (~has).any():
         notes.append(f"{int((~has).sum())} of {count} frames were not heard: {int(held.sum())} of them are held")
     return result, rate_hz, notes
-
-
-def _between(filled: NDArray[Any], a: NDArray[Any], b: NDArray[Any], t: NDArray[np.float64]) -> NDArray[Any]:
-    """Return `filled` with poses the fraction `t` (n,) of the way from `a` to `b`."""
-    rotation = qt.slerp(a["rotation"], b["rotation"], np.broadcast_to(t[:, None], a["rotation"].shape[:2]))
-    filled["rotation"] = qt.canonical(rotation)
-    filled["position"] = a["position"] + t[:, None, None] * (b["position"] - a["position"])
-    way = np.remainder(b["heading"].astype(np.float64) - a["heading"] + np.pi, 2.0 * np.pi) - np.pi
-    filled["heading"] = np.remainder(a["heading"] + t * way + np.pi, 2.0 * np.pi) - np.pi
-    filled["origin"] = a["origin"] + t[:, None] * (b["origin"] - a["origin"])
-    return filled
-
-
-def offsets(frames: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the bones' offsets from their parents (27, 3), metres, that the frames' poses have."""
-    some = frames[:: max(1, len(frames) // 50)]
-    parents = np.array(PARENTS)
-    parents[0] = 0
-    world = world_rotations(some["rotation"].astype(np.float64))
-    position = some["position"].astype(np.float64)
-    # p_i = p_parent + R_parent o_i  =>  o_i = R_parent^-1 (p_i - p_parent)
-    back = qt.conjugate(world[:, parents])
-    found: NDArray[np.float64] = np.median(qt.rotate(back, position - position[:, parents]), axis=0)
-    return found

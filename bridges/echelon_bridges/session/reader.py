@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import mmap
+import struct
+from bisect import bisect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,10 @@ from numpy.typing import NDArray
 from echelon_bridges.session import format as form
 from echelon_bridges.session.folder import BARS, FRAMES
 from echelon_engine.errors import UserError
-from echelon_engine.memory import CONTROL, CONTROL_RATE_HZ, EVENT, TOOK_SETTINGS
+from echelon_engine.memory import CONTROL, CONTROL_RATE_HZ, EVENT, SHARED, TOOK_SETTINGS
+
+_EPOCH_FRAME = struct.Struct("<qq")  # which a control record begins with
+GAP_FRAMES = 3 * SHARED["records"]["item"].shape[0]  # a turn is never longer than the ring of control records
 
 
 @dataclass(frozen=True)
@@ -73,8 +78,8 @@ class Session:
         )
         self._closed = bool(closed) and max(places[form.CLOSED]) >= max(max(each) for each in places.values())
         self.bars, notes = _read_bars(path.parent / BARS)
-        if found.stopped:
-            notes.insert(0, f"{found.stopped}: {found.lost_bytes} of {found.size} bytes are lost")
+        if found.lost:
+            notes.insert(0, found.lost)
         elif not self._closed:
             notes.insert(0, "it was not closed: it is being played, or was killed")
         self.notes = tuple(notes)
@@ -85,7 +90,7 @@ class Session:
     def open(cls, path: str | Path) -> Session:
         """Open a session by its folder or its file `frames`; raises `UserError` where it is none, or another version's.
 
-        A cut or damaged file opens with what there is up to that place.
+        A cut file opens with what there is up to that place, a damaged one also with what is behind the damage.
         """
         path = Path(path)
         frames = path / FRAMES if path.is_dir() else path
@@ -142,6 +147,7 @@ class Session:
             self._inputs = form.unpack_inputs(self._data, self._scan.places)
         inputs = self._inputs[self._inputs["epoch"] == epoch]
         plays, missing = _judge(epoch, controls, inputs, self.gaps)
+        plays = self._up_to_damage(epoch, plays, missing)
         return Life(epoch, controls, inputs, events, plays, tuple(missing))
 
     def wall_s(self, time_ns: int) -> float:
@@ -151,6 +157,28 @@ class Session:
             if each.get("monotonic_ns", 0) <= time_ns:
                 stamp = each
         return float(stamp.get("wall_s", 0.0)) + (time_ns - int(stamp.get("monotonic_ns", 0))) / 1e9
+
+    def _up_to_damage(self, epoch: int, plays: int, missing: list[str]) -> int:
+        """Return how many of a life's frames that play are told by what lies before any damage; say what may be not.
+
+        Inputs stand before the control records of their frames. A note of a gap comes later than what it is about, by a
+        turn of the bridges that wrote and the one before.
+        """
+        places = self._scan.places.get(form.CONTROLS, [])
+        doubtful = []
+        for begin, end in self._scan.damage:
+            behind = bisect(places, begin)
+            before_epoch, frame = _EPOCH_FRAME.unpack_from(self._data, places[behind - 1]) if behind else (0, -1)
+            next_epoch = _EPOCH_FRAME.unpack_from(self._data, places[behind])[0] if behind < len(places) else 1 << 62
+            if before_epoch <= epoch <= next_epoch:
+                sure = frame if before_epoch == epoch else -1
+                doubtful.append(sure)
+                single = end - begin - form.AROUND in form.SIZES.values()  # no note is as long as one of these
+                plays = min(plays, max(sure - (0 if single else GAP_FRAMES), 0))
+        if doubtful:
+            more = f", and in {len(doubtful) - 1} more places" if len(doubtful) > 1 else ""
+            missing.append(f"what was damaged after control frame {doubtful[0]}{more}")
+        return plays
 
     def _rows(self, kind: int, record: np.dtype[Any], epoch: int) -> NDArray[Any]:
         places = [

@@ -123,9 +123,8 @@ class Files:
         tail = Tail()
         with mmap.mmap(self._frames, 0, access=mmap.ACCESS_READ) as data:
             found = form.scan(data)
-            if found.stopped and not found.only_cut:
-                rule = f"{found.stopped}, {found.lost_bytes} bytes are lost"
-                raise UserError(str(self.folder / FRAMES), rule, "this session ends there; a new one begins")
+            if not found.only_cut:
+                raise UserError(str(self.folder / FRAMES), found.lost, "this session ends there; a new one begins")
             self._read_tail(tail, data, found)
         tail.mended = found.lost_bytes
         if tail.mended:

@@ -206,12 +206,6 @@ def set_master(state: Any, gain: float, level: float, mute: int, fade: int, pani
 
 
 @kernel
-def silenced(state: Any) -> bool:
-    """Return whether nothing can be heard: a panic holds the stage closed, or a fade-out has ended."""
-    return bool(state.duck_phase == CLOSED or state.fade <= 0.0)
-
-
-@kernel
 def take_loudness_db(state: Any) -> float:
     """Return the RMS of both channels since the last call in dBFS (-120 for silence) and start a new period."""
     power = state.square_sum / max(2 * state.metered, 1)

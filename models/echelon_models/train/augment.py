@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from echelon_engine import poses
+from echelon_engine import quaternion as qt
 from echelon_engine.memory import BREAK, LIMBS
-from echelon_models.train import rotations as turn
 
 Frames = NDArray[Any]
 
@@ -70,7 +71,7 @@ def amplitude(frames: Frames, gain: float) -> Frames:
     """
     rotation = frames["rotation"].astype(np.float64)
     result = frames.copy()
-    _pose(result, turn.slerp(turn.mean(rotation)[None], rotation, gain), turn.offsets(rotation, frames["position"]))
+    _pose(result, qt.slerp(qt.mean(rotation)[None], rotation, gain), poses.offsets(rotation, frames["position"]))
     middle = frames["origin"].mean(axis=0, dtype=np.float64)
     result["origin"] = middle + gain * (frames["origin"] - middle)
     return result
@@ -101,8 +102,8 @@ def noise(
     wrong = wrong[:, SENSOR] * SHARE[:, None]
     rotation = frames["rotation"].astype(np.float64)
     result = frames.copy()
-    wrong_turn = turn.from_vector(np.radians(wrong))
-    _pose(result, turn.multiply(rotation, wrong_turn), turn.offsets(rotation, frames["position"]))
+    wrong_turn = qt.from_vector(np.radians(wrong))
+    _pose(result, qt.multiply(rotation, wrong_turn), poses.offsets(rotation, frames["position"]))
     if count > 1:
         times = frames["time_ns"].astype(np.float64)
         least = np.diff(times).min() / 3.0
@@ -209,24 +210,16 @@ def _timed(frames: Frames, times_ns: Any) -> Frames:
 
 
 def _pose(frames: Frames, rotation: NDArray[np.float64], offsets: NDArray[np.float64]) -> None:
-    frames["rotation"] = turn.canonical(rotation)
-    frames["position"] = turn.positions(rotation, offsets)
+    frames["rotation"] = qt.canonical(rotation)
+    frames["position"] = poses.positions(rotation, offsets)
 
 
 def _between(a: Frames, b: Frames, t: NDArray[np.float64], *, straight: bool) -> Frames:
     """Return frames the fraction t (n,) of the way from a to b; positions on straight lines, or by kinematics."""
-    result = a.copy()
-    rotation = turn.slerp(a["rotation"], b["rotation"], np.broadcast_to(t[:, None], a["rotation"].shape[:2]))
-    column = t[:, None, None]
-    if straight:
-        result["rotation"] = turn.canonical(rotation)
-        result["position"] = a["position"] + column * (b["position"] - a["position"])
-    else:
-        bones = [turn.offsets(each["rotation"], each["position"]) for each in (a, b)]
-        _pose(result, rotation, bones[0] + column * (bones[1] - bones[0]))
-    way = np.remainder(b["heading"].astype(np.float64) - a["heading"] + np.pi, 2.0 * np.pi) - np.pi
-    result["heading"] = np.remainder(a["heading"] + t * way + np.pi, 2.0 * np.pi) - np.pi
-    result["origin"] = a["origin"] + t[:, None] * (b["origin"] - a["origin"])
+    result = poses.between(a.copy(), a, b, t)
+    if not straight:
+        first, last = (poses.offsets(each["rotation"], each["position"]) for each in (a, b))
+        result["position"] = poses.positions(result["rotation"], first + t[:, None, None] * (last - first))
     result["valid"] = np.where(t <= 0.0, a["valid"], np.where(t >= 1.0, b["valid"], a["valid"] & b["valid"]))
     return result
 
@@ -234,7 +227,7 @@ def _between(a: Frames, b: Frames, t: NDArray[np.float64], *, straight: bool) ->
 def _place(frames: Frames, there: Any, here: Any) -> None:
     """Turn and move a motion on the floor so that its frame `here` faces and stands as `there` does."""
     angle = float(there["heading"]) - float(here["heading"])
-    turned = turn.rotate(turn.from_vector([0.0, angle, 0.0]), frames["origin"] - here["origin"])
+    turned = qt.rotate(qt.from_vector([0.0, angle, 0.0]), frames["origin"] - here["origin"])
     turned[:, 1] = frames["origin"][:, 1]
     turned[:, [0, 2]] += there["origin"][[0, 2]]
     frames["origin"] = turned

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from senders import G, Phone
 
-from echelon_bridges.motion import quaternion as qt
+from echelon_engine import quaternion as qt
 
 RATE_HZ = 60.0
 SWING_HZ = 1.0

@@ -13,8 +13,8 @@ from echelon_bridges.fusion.places import DOUBT_NS, Places
 from echelon_bridges.fusion.roles import Roles, parse_place, parse_roles
 from echelon_bridges.fusion.seats import HELD_NS, Seats
 from echelon_bridges.fusion.vectors import shortest_turn
-from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.protocol.senderclock import SenderClock
+from echelon_engine import quaternion as qt
 from echelon_engine.errors import UsageError
 from echelon_engine.memory import BREAK, LIMB_FRAME
 

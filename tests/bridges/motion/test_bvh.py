@@ -10,9 +10,10 @@ from paths import MOTION, needs_shared
 from scipy.spatial.transform import Rotation
 
 from echelon_bridges.motion import bvh, pose
-from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.motion.errors import MotionFileError
 from echelon_bridges.motion.skeleton import INDEX
+from echelon_engine import poses
+from echelon_engine import quaternion as qt
 
 # file -> (source joint of torso_7, head, hands, feet; turn of the world; hand and chest for distances)
 FILES = {
@@ -51,8 +52,8 @@ def test_world_rotations_and_reach_are_the_sources(name: str) -> None:
     turns, places = source_world(file, len(file.rows) - len(motion.local))
     names = [joint.name for joint in file.joints]
     up = Rotation.from_euler("X", -90, degrees=True) if "fair1" in name else Rotation.identity()
-    world = pose.world_rotations(motion.local)
-    here = pose.positions(motion.local, motion.offsets)
+    world = poses.world_rotations(motion.local)
+    here = poses.positions(motion.local, motion.offsets)
     for bone, joint in zip(BONES, FILES[name], strict=True):
         q = Rotation.from_quat(world[:, INDEX[bone]])
         source = turns[names.index(joint)]
@@ -142,11 +143,11 @@ def test_notes_say_what_was_corrected() -> None:
 def test_hanging_arms_come_out_hanging() -> None:
     """Jumping jacks rest with arms down: in frame 0 they hang, later they rise above the head."""
     motion = bvh.read(MOTION / "bvh" / "ad-cmu1-jumping_jacks.bvh")
-    hand = pose.positions(motion.local, motion.offsets)[:, INDEX["l_hand"], 1]
+    hand = poses.positions(motion.local, motion.offsets)[:, INDEX["l_hand"], 1]
     assert hand[0] < 0.1
     assert hand.max() > 0.5
     # and a T-pose of the 27 bones is a T-pose of theirs: the upper arm's rotation is about 90 degrees from it
-    arm = np.degrees(qt.angle(pose.world_rotations(motion.local)[0, INDEX["l_up_arm"]], qt.IDENTITY))
+    arm = np.degrees(qt.angle(poses.world_rotations(motion.local)[0, INDEX["l_up_arm"]], qt.IDENTITY))
     assert 60 < arm < 110
 
 
@@ -211,7 +212,7 @@ def test_a_small_file_plays(tmp_path: Path) -> None:
     assert not motion.valid >> INDEX["l_toes"] & 1
     assert not motion.valid >> INDEX["l_shoulder"] & 1
     assert motion.valid >> INDEX["l_hand"] & 1
-    assert np.linalg.norm(pose.positions(motion.local, motion.offsets)[0, INDEX["l_hand"]]) > 0.5
+    assert np.linalg.norm(poses.positions(motion.local, motion.offsets)[0, INDEX["l_hand"]]) > 0.5
 
 
 @pytest.mark.parametrize("prefix", ["mixamorig:", "Armature|Bip:"])

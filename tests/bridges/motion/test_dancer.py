@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.motion.dancer import CONTOUR, PHRASE_BARS, Dancer
 from echelon_bridges.motion.moves import MOVES
 from echelon_bridges.motion.skeleton import INDEX
+from echelon_engine import quaternion as qt
 from echelon_engine.memory import BREAK, LIMB_FRAME
 
 RATE = 60

@@ -7,7 +7,6 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from echelon_bridges.motion import pose
-from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.motion.skeleton import (
     ALL_VALID,
     INDEX,
@@ -17,6 +16,8 @@ from echelon_bridges.motion.skeleton import (
     REST_OFFSETS,
     mirror,
 )
+from echelon_engine import poses
+from echelon_engine import quaternion as qt
 from echelon_engine.memory import BREAK, LIMB_FRAME
 
 Y = np.array([0.0, 1.0, 0.0])
@@ -38,7 +39,7 @@ def test_default_body_is_a_mirrored_t_pose() -> None:
     assert all(parent < bone for bone, parent in enumerate(PARENTS))
     for bone in range(LIMBS):
         np.testing.assert_allclose(REST_OFFSETS[bone] * [-1, 1, 1], REST_OFFSETS[mirror(bone)])
-    place = pose.positions(np.tile(qt.IDENTITY, (LIMBS, 1)), REST_OFFSETS)
+    place = poses.positions(np.tile(qt.IDENTITY, (LIMBS, 1)), REST_OFFSETS)
     assert place[INDEX["l_hand"], 0] == pytest.approx(0.676)
     assert place[INDEX["head"], 1] == pytest.approx(0.653)
     assert place[INDEX["l_toes"], 2] > 0.1
@@ -54,7 +55,7 @@ def test_positions_follow_the_chain_of_parents() -> None:
             parent = PARENTS[bone]
             expected[n, bone] = expected[n, parent] + turn[parent].apply(REST_OFFSETS[bone].copy())
             turn.append(turn[parent] * Rotation.from_quat(local[n, bone]))
-    np.testing.assert_allclose(pose.positions(local, REST_OFFSETS), expected, atol=1e-12)
+    np.testing.assert_allclose(poses.positions(local, REST_OFFSETS), expected, atol=1e-12)
 
 
 def test_frames_do_not_know_where_on_stage_the_body_faces() -> None:
@@ -77,7 +78,7 @@ def test_frames_put_the_body_back_where_it_was() -> None:
     frames = pose.limb_frames(np.arange(6) / 50, local, np.ones((6, 3)), REST_OFFSETS, valid=5)
     back = qt.about(Y, frames["heading"].astype(np.float64))
     np.testing.assert_allclose(
-        qt.rotate(back[:, None], frames["position"]), pose.positions(local, REST_OFFSETS), atol=1e-6
+        qt.rotate(back[:, None], frames["position"]), poses.positions(local, REST_OFFSETS), atol=1e-6
     )
     np.testing.assert_allclose(qt.angle(qt.multiply(back, frames["rotation"][:, 0]), local[:, 0]), 0.0, atol=1e-5)
     assert frames.dtype == LIMB_FRAME

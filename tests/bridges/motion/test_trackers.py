@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from echelon_bridges.motion import pose
-from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.motion.placing import assign
 from echelon_bridges.motion.skeleton import INDEX, REST_OFFSETS
 from echelon_bridges.motion.trackers import BONES, TrackerBody, from_unity
 from echelon_bridges.protocol import adapters
 from echelon_bridges.protocol.reading import Reading, Readings
+from echelon_engine import poses
+from echelon_engine import quaternion as qt
 from echelon_engine.memory import BREAK
 
 MS = 1_000_000
@@ -46,8 +46,8 @@ def trackers(
     turns: np.ndarray, root: np.ndarray, limbs: dict[str, str], *, euler: bool = True
 ) -> dict[str, tuple[tuple[float, ...], tuple[float, ...] | None]]:
     """Return what trackers on a body (rotations (27, 4), root (3,)) say: part -> Unity's position and angles."""
-    places = pose.positions(turns, REST_OFFSETS) + root
-    world = pose.world_rotations(turns)
+    places = poses.positions(turns, REST_OFFSETS) + root
+    world = poses.world_rotations(turns)
     said: dict[str, tuple[tuple[float, ...], tuple[float, ...] | None]] = {}
     for part, limb in limbs.items():
         bone = BONES[limb]
@@ -82,8 +82,8 @@ def squat(depth: float) -> tuple[np.ndarray, np.ndarray]:
         turns[leg + 1] = qt.about([1, 0, 0], np.array(1.9 * depth))
         turns[leg + 2] = qt.about([1, 0, 0], np.array(-0.9 * depth))
     root = STANDING.copy()
-    feet = pose.positions(turns, REST_OFFSETS)[[INDEX["l_foot"], INDEX["r_foot"]]].mean(axis=0)
-    stood = pose.positions(np.tile(qt.IDENTITY, (27, 1)), REST_OFFSETS)[INDEX["l_foot"]]
+    feet = poses.positions(turns, REST_OFFSETS)[[INDEX["l_foot"], INDEX["r_foot"]]].mean(axis=0)
+    stood = poses.positions(np.tile(qt.IDENTITY, (27, 1)), REST_OFFSETS)[INDEX["l_foot"]]
     root[1] += stood[1] - feet[1]
     root[2] += stood[2] - feet[2]
     return turns, root
@@ -148,7 +148,7 @@ def test_a_t_pose_comes_out_as_one(euler: bool) -> None:
     assert qt.angle(frame["rotation"].astype(np.float64), qt.IDENTITY).max() < math.radians(4.0)
     np.testing.assert_allclose(frame["origin"], STANDING, atol=0.01)
     np.testing.assert_allclose(
-        frame["position"], pose.positions(np.tile(qt.IDENTITY, (27, 1)), REST_OFFSETS), atol=0.05
+        frame["position"], poses.positions(np.tile(qt.IDENTITY, (27, 1)), REST_OFFSETS), atol=0.05
     )
     assert frame["flags"] == BREAK
     for name in ("l_hand", "r_hand", "l_low_arm", "r_low_arm", "l_toes", "r_toes", "l_shoulder"):
@@ -176,7 +176,7 @@ def test_a_squat_comes_out_as_one(knees: bool, heading: float) -> None:
         error = qt.angle(frame["rotation"][INDEX[name]].astype(np.float64), turns[INDEX[name]])
         assert error < math.radians(4.0), (name, math.degrees(error))
     np.testing.assert_allclose(
-        frame["position"][INDEX["l_foot"]], pose.positions(turns, REST_OFFSETS)[INDEX["l_foot"]], atol=0.03
+        frame["position"][INDEX["l_foot"]], poses.positions(turns, REST_OFFSETS)[INDEX["l_foot"]], atol=0.03
     )
 
 
@@ -188,8 +188,8 @@ def test_bends_of_the_trunk_and_raised_arms_are_kept() -> None:
     turns[8:11] = qt.about([0, 1, 0], np.array(0.2))
     turns[INDEX["l_up_arm"]] = qt.about([0, 0, 1], np.array(1.0))
     frame = feed(body, trackers(turns, STANDING, WHOLE), SECOND)[0]
-    told = pose.world_rotations(frame["rotation"].astype(np.float64))
-    truth = pose.world_rotations(turns)
+    told = poses.world_rotations(frame["rotation"].astype(np.float64))
+    truth = poses.world_rotations(turns)
     for name in ("torso_7", "head", "l_up_arm", "r_up_arm"):
         assert qt.angle(told[INDEX[name]], truth[INDEX[name]]) < math.radians(4.0), name
 

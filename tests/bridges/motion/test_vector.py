@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.motion import scalar as one
 from echelon_bridges.motion import vector as v
+from echelon_engine import quaternion as qt
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -9,11 +9,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from engines import alive, wait_for
 from nats_rig import Server, Stage, client, free_tcp_port, needs_nats, run, stored_ids
 
+from echelon_bridges.nats_link import server
 from echelon_bridges.nats_link.server import folder_of, greeting
 
 pytestmark = needs_nats
@@ -107,6 +109,31 @@ def test_second_engine_joins_the_first_ones_server(folder: Path) -> None:
         second.close()
 
 
+def test_two_engines_that_start_servers_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both find the port free, one is first: the other joins it, and nothing is said of a failure."""
+    port = free_tcp_port()
+    first = Stage("one", url="embedded", port=port, folder=str(folder))
+    pid_of(first)
+    looked = []
+
+    def late(port: int) -> dict[str, Any] | None:
+        """See nobody at the first look, as before the other one has begun."""
+        looked.append(port)
+        return greeting(port) if len(looked) > 1 else None
+
+    monkeypatch.setattr(server, "greeting", late)
+    second = Stage("two", url="embedded", port=port, folder=str(folder))
+    try:
+        wait_for(second.connected, "the second")
+        assert second.said_with(f"port {port}", "using that one", "nats.port")
+        assert all(event == "notice" for event, _ in second.said)
+        assert second.outlet.report()["connections"] == 1
+        assert second.outlet.report()["embedded_pid"] is None
+    finally:
+        second.close()
+        first.close()
+
+
 def test_two_engines_with_their_own_servers(folder: Path) -> None:
     """Two engines with ports of their own keep their stores apart."""
     stages = [Stage(name, url="embedded", port=0, folder=str(folder)) for name in ("one", "two")]
@@ -173,12 +200,12 @@ def test_server_dies_with_its_parent(how: str, tmp_path: Path) -> None:
 
 def test_greeting_knows_a_nats_server(tmp_path: Path) -> None:
     """What answers on a port is told apart: a NATS server, something else, nobody."""
-    server = Server(tmp_path)
+    found = Server(tmp_path)
     try:
-        assert "server_id" in (greeting(server.port) or {})
+        assert "server_id" in (greeting(found.port) or {})
     finally:
-        server.close()
-    assert greeting(server.port) is None
+        found.close()
+    assert greeting(found.port) is None
     with socket.create_server(("127.0.0.1", 0)) as door:
         assert greeting(door.getsockname()[1], 0.1) == {}
 

@@ -6,9 +6,11 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from nats_rig import NO_CONTROLS, NO_EVENTS, controls, limb_frame, note_event
 
 from echelon_bridges.nats_link.mailbox import NEWEST, OUTBOX_BARS, WAITING_EVENTS, Mailbox
+from echelon_bridges.performers import PERFORMER
 from echelon_engine.memory import ALL_OFF
 
 
@@ -44,6 +46,17 @@ def test_rate_survives_a_clock_that_jumps() -> None:
         made["time_ns"] = round(time_s * 1e9)
         mailbox.offer(made, NO_EVENTS, 0, 0.0)
     assert abs(mailbox.controls.due - 600) <= 6
+
+
+@pytest.mark.parametrize(("rate_hz", "sent"), [(60.0, 150), (15.0, 150), (5.0, 50), (0.5, 5)])
+def test_performers_keep_the_rate(rate_hz: float, sent: int) -> None:
+    """Of what is told of performers, 15 times a second, as many are due as nats.rate_hz allows."""
+    mailbox = Mailbox("e", "s", rate_hz)
+    states = np.zeros(2, PERFORMER)
+    for i in range(150):
+        states["time_ns"] = round(i * 1e9 / 15)
+        mailbox.everybody(states.copy())
+    assert mailbox.performers.due == sent
 
 
 def test_outbox_is_bounded() -> None:

@@ -51,11 +51,12 @@ class FakeDesk:
 class Rig:
     """A control port on loopback and a sender that is not ours."""
 
-    def __init__(self, path: Path, map_text: str = "") -> None:
+    def __init__(self, path: Path, map_text: str = "", engine: str = "echelon") -> None:
         controllers = path / "controllers.toml"
         controllers.write_text(map_text)
         self.desk = FakeDesk()
-        self.control = OscControl(config_file.make({"osc.port": 0, "midi.map": str(controllers)}), self.desk)
+        chosen = {"engine.name": engine, "osc.port": 0, "midi.map": str(controllers)}
+        self.control = OscControl(config_file.make(chosen), self.desk)
         self.sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sender.connect(self.control.address)
 
@@ -108,6 +109,25 @@ def test_settings(rig: Rig, address: str, args: tuple[Any, ...], asked: tuple[st
     rig.send(address, *args)
     assert rig.desk.sets == [asked]
     assert rig.control.report()["malformed"] == rig.control.report()["unknown"] == 0
+
+
+@pytest.mark.parametrize("engine", ["note", "lane", "set", "route", "tempo"])
+def test_an_engine_named_as_an_address(tmp_path: Path, engine: str) -> None:
+    """Whatever an engine is called, every address means the same with its name and without."""
+    asked = [("tempo", "90"), ("route.left", "2"), ("lane.gain", "0.5"), ("lane.gain", "off"), ("mute", "on")]
+    rig = Rig(tmp_path, engine=engine)
+    for root in ("/echelon", f"/echelon/{engine}"):
+        rig.send(f"{root}/tempo", 90)
+        rig.send(f"{root}/route/left", 2)
+        rig.send(f"{root}/lane/gain", 0.5)
+        rig.send(f"{root}/lane/gain/off")
+        rig.send(f"{root}/set", "mute", "on")
+        rig.send(f"{root}/note/on", 7, 60, 0.5)
+        rig.send(f"{root}/note/off", 7)
+    assert rig.desk.sets == [*asked, *asked]
+    assert [what for what, *_ in rig.desk.notes] == ["on", "off"] * 2
+    assert rig.control.report()["malformed"] == rig.control.report()["unknown"] == 0
+    rig.close()
 
 
 def test_notes(rig: Rig) -> None:

@@ -8,9 +8,10 @@ from paths import MOTION, needs_shared
 from scipy.spatial.transform import Rotation
 
 from echelon_bridges.motion import pose
-from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.motion.skeleton import ALL_VALID, INDEX, REST_OFFSETS
 from echelon_bridges.protocol import captures, osc, vmc
+from echelon_engine import poses
+from echelon_engine import quaternion as qt
 from echelon_engine.memory import BREAK
 
 MS = 1_000_000
@@ -67,8 +68,8 @@ def test_bodies_arrive_as_they_were_sent(bundle: bool) -> None:
         assert len(found) == 12
     expected = pose.limb_frames(np.arange(12) / 30, local, np.zeros((12, 3)), REST_OFFSETS)
     for n, frame in enumerate(found):
-        world = pose.world_rotations(frame["rotation"].astype(np.float64))
-        sent = pose.world_rotations(expected[n]["rotation"].astype(np.float64))
+        world = poses.world_rotations(frame["rotation"].astype(np.float64))
+        sent = poses.world_rotations(expected[n]["rotation"].astype(np.float64))
         for bone in ("root", "torso_7", "neck_2", "head", "l_hand", "r_hand", "l_foot", "r_foot"):
             assert qt.angle(world[INDEX[bone]], sent[INDEX[bone]]) < 1e-4, bone
         assert frame["heading"] == pytest.approx(expected[n]["heading"], abs=1e-5)

@@ -1,4 +1,4 @@
-"""The framed file: what is packed is read back; what is cut or damaged ends the reading, and never raises."""
+"""The framed file: what is packed is read back; what is cut or damaged costs itself alone, and never raises."""
 
 from pathlib import Path
 
@@ -76,19 +76,65 @@ def test_a_cut_within_the_header_is_said(short: bytes) -> None:
         assert not found.places
 
 
+def without(places: dict[int, list[int]], begin: int, end: int) -> dict[int, list[int]]:
+    """Return the places of all records but those that lie in a stretch of bytes."""
+    left = {kind: [at for at in each if not begin < at < end] for kind, each in places.items()}
+    return {kind: each for kind, each in left.items() if each}
+
+
+@pytest.mark.parametrize("kind", [*form.TAKEN, form.CONTROLS, form.EVENTS, form.MARK])
+def test_damage_at_every_byte_of_a_record_costs_that_record(short: bytes, kind: int) -> None:
+    """Whatever byte of one record is wrong, or all of them, the others are read, and what is lost is said."""
+    good = form.scan(short)
+    payload = good.places[kind][0]
+    begin, end = payload - form.HEAD.size, min(each for each in ends(short) if each > payload)
+    wrongs = [(at, bytes([short[at] ^ bits])) for at in range(begin, end) for bits in (0x01, 0x80, 0xFF)]
+    for at, put in [*wrongs, (begin, bytes(end - begin)), (begin, b"\xff" * (end - begin))]:
+        found = form.scan(short[:at] + put + short[at + len(put) :])
+        assert found.damage == [(begin, end)], at
+        assert found.places == without(good.places, begin, end)
+        assert (found.stopped, found.end, found.lost_bytes) == ("", len(short), end - begin)
+        assert not found.only_cut
+        assert f"1 damaged place from byte {begin} on: {end - begin} of {len(short)} bytes are lost" in found.lost
+
+
+def test_a_damaged_record_behind_others_and_before_a_cut(short: bytes) -> None:
+    """Several places and a cut end are told together; bytes that went missing or came in cost their record alone."""
+    good = form.scan(short)
+    places = sorted(at for each in good.places.values() for at in each)
+    damaged = bytearray(short[:-3])
+    for at in (places[2], places[6]):
+        damaged[at] ^= 0xFF
+    found = form.scan(bytes(damaged))
+    assert len(found.damage) == 2
+    assert sum(map(len, found.places.values())) == len(places) - 3
+    assert "2 damaged places" in found.lost
+    assert "its last record is cut" in found.lost
+    for shifted in (short[: places[4]] + short[places[4] + 5 :], short[: places[4]] + b"more" + short[places[4] :]):
+        found = form.scan(shifted)
+        assert len(found.damage) == 1
+        assert sum(map(len, found.places.values())) == len(places) - 1
+        assert found.stopped == ""
+
+
 @settings(max_examples=150, deadline=None)
 @given(where=st.integers(0, 1 << 20), bit=st.integers(0, 7))
-def test_a_flipped_bit_ends_the_reading_before_it(short: bytes, where: int, bit: int) -> None:
-    """Whatever bit is flipped, nothing from its record on is taken for true."""
+def test_a_flipped_bit_is_never_taken_for_true(short: bytes, where: int, bit: int) -> None:
+    """Whatever bit is flipped, its record is missing, all others are read, and it is said."""
     at = where % len(short)
     damaged = bytearray(short)
     damaged[at] ^= 1 << bit
-    found = form.scan(bytes(damaged))
-    assert found.stopped or found.foreign
-    assert found.end <= at
-    good = form.scan(short)
-    for kind, places in found.places.items():
-        assert places == good.places[kind][: len(places)]
+    found, good = form.scan(bytes(damaged)), form.scan(short)
+    if at < good.begin:
+        assert found.stopped or found.foreign
+        assert not found.places
+        return
+    hit = next(end for end in ends(short) if end > at)
+    begin = max((end for end in ends(short) if end <= at), default=good.begin)
+    assert found.places == without(good.places, begin, hit)
+    assert found.lost_bytes == hit - begin
+    assert found.lost
+    assert bool(found.stopped) == (hit == len(short))
 
 
 @settings(max_examples=200, deadline=None)

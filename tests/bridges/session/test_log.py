@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from engines import wait_for
 from performances import BLOCK, RATE, Performance
-from sessions import RUN, config, feed, open_log, same, same_inputs, turns, written
+from sessions import RUN, config, feed, feed_with_a_drop, open_log, same, same_inputs, turns, written
 
 from echelon_bridges.session import folder as folders
 from echelon_bridges.session import log as log_module
@@ -193,14 +193,7 @@ def test_a_stuck_disk_costs_records_not_memory(
 def test_dropped_inputs_end_what_can_be_played(tmp_path: Path, performance: Performance) -> None:
     """What the callback had to drop is noted with its place; the life plays up to there only."""
     log = open_log(tmp_path)
-    counters = np.zeros(1, COUNTERS)[0]
-    for turn, (inputs, controls, events) in enumerate(turns(performance)):
-        if turn == 30:
-            counters["dropped_inputs"] = 2
-            inputs = inputs[2:]
-        log.inputs(inputs)
-        log.offer(controls, events, 0)
-        log.gaps(counters)
+    feed_with_a_drop(log, performance, 30)
     log.mark("a jump")
     written(log)
     log.close()

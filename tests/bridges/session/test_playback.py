@@ -7,16 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from performances import RATE, Performance
-from sessions import open_log, same
+from sessions import feed_with_a_drop, open_log, same, written
 
 from echelon_bridges import cli
 from echelon_bridges.motion import files
 from echelon_bridges.motion.dancer import Dancer
 from echelon_bridges.motion.errors import MotionFileError
+from echelon_bridges.session import format as form
 from echelon_bridges.session import playback
 from echelon_bridges.session.motion import even
 from echelon_bridges.session.reader import Session
 from echelon_engine import config_file, wav
+from echelon_engine.errors import UserError
 from echelon_engine.memory import SYNTHETIC, TOOK_MOTION
 from echelon_models.weights import initial_path
 
@@ -62,6 +64,53 @@ def test_render_of_a_cut_session_plays_up_to_the_cut(
         sound, _ = wav.read(tmp_path / "o.wav")
         assert len(sound) > 0
         assert sound.tobytes() == performance.sound[: len(sound)].tobytes()
+
+
+def hurt(folder: Path, kind: int, which: int) -> None:
+    """Damage the payload of one record of a session."""
+    data = bytearray((folder / "frames").read_bytes())
+    data[form.scan(bytes(data)).places[kind][which] + 30] ^= 0x10
+    (folder / "frames").write_bytes(data)
+
+
+def test_a_damaged_session_plays_up_to_the_damage(
+    copy: Callable[[], Path], performance: Performance, second_life: Performance, tmp_path: Path
+) -> None:
+    """What lies behind a damaged record is read; its life plays byte for byte up to there, the next one whole."""
+    for kind, which, lost in ((TOOK_MOTION, 150, (0, 1)), (form.CONTROLS, 200, (1, 0))):
+        folder = copy()
+        hurt(folder, kind, which)
+        session = Session.open(folder)
+        assert "1 damaged place from byte" in session.notes[0]
+        assert not session.whole
+        life, other = session.lives()
+        assert (len(life.controls), len(life.inputs)) == (
+            len(performance.controls) - lost[0],
+            len(performance.inputs) - lost[1],
+        )
+        assert same(life.events, performance.events)
+        assert 100 < life.plays < 200
+        assert "what was damaged after control frame" in life.missing[-1]
+        assert other.whole
+        assert same(other.controls, second_life.controls)
+        assert cli.main(["render", str(folder), str(tmp_path / "o.wav")]) == 0
+        sound, _ = wav.read(tmp_path / "o.wav")
+        first = performance.sound[: int(performance.controls["sample"][life.plays])]
+        assert sound.tobytes() == np.concatenate([first, heard(second_life)]).tobytes()
+
+
+def test_a_lost_note_of_a_gap_is_allowed_for(tmp_path: Path, performance: Performance) -> None:
+    """Where the damaged record may have told of dropped inputs, nothing is played that may have needed them."""
+    log = open_log(tmp_path)
+    feed_with_a_drop(log, performance, 30)
+    written(log)
+    log.close()
+    hurt(log.path, form.GAP, 0)
+    life = Session.open(log.path).life(1)
+    assert life.plays == 0
+    assert "damaged" in life.missing[-1]
+    with pytest.raises(UserError, match="cannot be played again"):
+        life.playable()
 
 
 def test_seconds_end_the_render(kept: Path, performance: Performance, tmp_path: Path) -> None:

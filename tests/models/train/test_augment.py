@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from echelon_bridges.motion.dancer import Dancer
+from echelon_engine import poses
+from echelon_engine import quaternion as qt
 from echelon_engine.memory import BREAK
-from echelon_models.train import augment, rotations
+from echelon_models.train import augment
 from echelon_models.train.features import Stage
 
 DANCE = Dancer(3, 110.0).frames(60, 360)
@@ -24,14 +26,14 @@ def stage() -> Stage:
 
 def bones(frames: Any) -> Any:
     """Return the lengths of the bones in every frame, (n, 26) m."""
-    parents = np.maximum(np.array(rotations.PARENT), 0)[1:]
+    parents = poses.ABOVE[1:]
     return np.linalg.norm(frames["position"][:, 1:] - frames["position"][:, parents], axis=-1)
 
 
 def world_velocity(frames: Any) -> Any:
     """Return velocities of all limbs in the world (n - 1, 27, 3) m/s."""
-    turn = rotations.from_vector(np.stack([0 * frames["heading"], frames["heading"], 0 * frames["heading"]], axis=1))
-    world = frames["origin"][:, None] + rotations.rotate(turn[:, None], frames["position"])
+    turn = qt.from_vector(np.stack([0 * frames["heading"], frames["heading"], 0 * frames["heading"]], axis=1))
+    world = frames["origin"][:, None] + qt.rotate(turn[:, None], frames["position"])
     return np.diff(world, axis=0) / np.diff(frames["time_ns"] * 1e-9)[:, None, None]
 
 
@@ -58,8 +60,8 @@ def test_mirror_swaps_the_hands_of_x(stage: Stage) -> None:
     np.testing.assert_allclose(other.c, one.c, atol=1e-2)
     # Bones stay on their skeleton: positions still follow from the rotations.
     mirrored = augment.mirror(DANCE)
-    offsets = rotations.offsets(mirrored["rotation"], mirrored["position"])
-    np.testing.assert_allclose(rotations.positions(mirrored["rotation"], offsets), mirrored["position"], atol=1e-5)
+    offsets = poses.offsets(mirrored["rotation"], mirrored["position"])
+    np.testing.assert_allclose(poses.positions(mirrored["rotation"], offsets), mirrored["position"], atol=1e-5)
 
 
 @pytest.mark.parametrize("factor", [0.7, 1.4])
@@ -76,7 +78,7 @@ def test_warp_scales_velocities(factor: float, stage: Stage) -> None:
 def test_amplitude_scales_angles(gain: float) -> None:
     """Every bone turns `gain` times as far from its mean; bones keep their lengths, and gain 1 changes nothing."""
     scaled = augment.amplitude(DANCE, gain)
-    mean = rotations.mean(DANCE["rotation"])
+    mean = qt.mean(DANCE["rotation"])
 
     def angle(frames: Any) -> Any:
         return 2.0 * np.arccos(np.clip(np.abs(np.sum(frames["rotation"] * mean, axis=-1)), 0.0, 1.0))
@@ -90,7 +92,7 @@ def test_amplitude_scales_angles(gain: float) -> None:
 def test_noise_is_that_of_a_suit(stage: Stage) -> None:
     """Bones drift by degrees and jitter by hundredths, stamps are uneven but rise, and lengths stay."""
     noisy = augment.noise(DANCE, np.random.default_rng(1))
-    wrong = rotations.multiply(rotations.conjugate(DANCE["rotation"].astype(float)), noisy["rotation"])
+    wrong = qt.multiply(qt.conjugate(DANCE["rotation"].astype(float)), noisy["rotation"])
     vector = 2.0 * np.degrees(wrong[..., :3] * np.sign(wrong[..., 3:])) / augment.SHARE[:, None]
     assert 1.0 < vector.std() < 3.0
     # Twice differenced, drift is gone: jitter of sd s has sqrt(6) s there.

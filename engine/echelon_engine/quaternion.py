@@ -41,15 +41,12 @@ def multiply(a: Numbers, b: Numbers) -> Floats:
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     ax, ay, az, aw = a[..., 0], a[..., 1], a[..., 2], a[..., 3]
     bx, by, bz, bw = b[..., 0], b[..., 1], b[..., 2], b[..., 3]
-    return np.stack(
-        [
-            aw * bx + ax * bw + ay * bz - az * by,
-            aw * by - ax * bz + ay * bw + az * bx,
-            aw * bz + ax * by - ay * bx + az * bw,
-            aw * bw - ax * bx - ay * by - az * bz,
-        ],
-        axis=-1,
-    )
+    product = np.empty(np.broadcast_shapes(a.shape, b.shape))
+    product[..., 0] = aw * bx + ax * bw + ay * bz - az * by
+    product[..., 1] = aw * by - ax * bz + ay * bw + az * bx
+    product[..., 2] = aw * bz + ax * by - ay * bx + az * bw
+    product[..., 3] = aw * bw - ax * bx - ay * by - az * bz
+    return product
 
 
 def conjugate(q: Numbers) -> Floats:
@@ -73,11 +70,15 @@ def canonical(q: Numbers) -> Floats:
 
 
 def rotate(q: Numbers, v: Numbers) -> Floats:
-    """Return the vectors `v` turned by the unit quaternions `q`."""
+    """Return the vectors `v` turned by the unit quaternions `q`: with t = 2 u x v, v + w t + u x t."""
     q, v = np.asarray(q, dtype=np.float64), np.asarray(v, dtype=np.float64)
-    xyz = q[..., :3]
-    t = 2.0 * np.cross(xyz, v)
-    turned: Floats = v + q[..., 3:] * t + np.cross(xyz, t)
+    x, y, z, w = q[..., 0], q[..., 1], q[..., 2], q[..., 3]
+    v0, v1, v2 = v[..., 0], v[..., 1], v[..., 2]
+    t0, t1, t2 = 2.0 * (y * v2 - z * v1), 2.0 * (z * v0 - x * v2), 2.0 * (x * v1 - y * v0)
+    turned = np.empty((*np.broadcast_shapes(q.shape[:-1], v.shape[:-1]), 3))
+    turned[..., 0] = v0 + w * t0 + (y * t2 - z * t1)
+    turned[..., 1] = v1 + w * t1 + (z * t0 - x * t2)
+    turned[..., 2] = v2 + w * t2 + (x * t1 - y * t0)
     return turned
 
 
@@ -86,6 +87,13 @@ def about(axis: Numbers, angle: Numbers) -> Floats:
     half = 0.5 * np.asarray(angle, dtype=np.float64)[..., None]
     axis = np.asarray(axis, dtype=np.float64)
     return np.concatenate([np.sin(half) * axis, np.broadcast_to(np.cos(half), half.shape)], axis=-1)
+
+
+def from_vector(v: Numbers) -> Floats:
+    """Return the rotation about the direction of `v` by its length in radians."""
+    v = np.asarray(v, dtype=np.float64)
+    half = 0.5 * np.linalg.norm(v, axis=-1, keepdims=True)
+    return np.concatenate([0.5 * np.sinc(half / np.pi) * v, np.cos(half)], axis=-1)
 
 
 def from_euler(degrees: Numbers, order: str) -> Floats:
@@ -116,7 +124,10 @@ def angle(a: Numbers, b: Numbers) -> Floats:
 
 
 def slerp(a: Numbers, b: Numbers, t: Numbers) -> Floats:
-    """Return the rotation the fraction `t` of the shortest way from `a` to `b` (Shoemake, SIGGRAPH 1985)."""
+    """Return the rotation the fraction `t` of the shortest way from `a` to `b` (Shoemake, SIGGRAPH 1985).
+
+    Beyond 1 it goes on past `b`.
+    """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     t = np.asarray(t, dtype=np.float64)[..., None]
     dot = np.sum(a * b, axis=-1, keepdims=True)
@@ -128,6 +139,13 @@ def slerp(a: Numbers, b: Numbers, t: Numbers) -> Floats:
     wa = np.where(near, 1.0 - t, np.sin((1.0 - t) * theta) / safe)
     wb = np.where(near, t, np.sin(t * theta) / safe)
     return normalise(wa * a + wb * b)
+
+
+def mean(q: Numbers) -> Floats:
+    """Return the mean rotation `(k, 4)` of `q` `(n, k, 4)`, whatever their signs: the main axis of sum q q^T."""
+    q = np.asarray(q, dtype=np.float64)
+    _, vectors = np.linalg.eigh(np.einsum("nki,nkj->kij", q, q))
+    return canonical(vectors[..., -1])
 
 
 def continuous(q: Numbers) -> Floats:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from echelon_bridges.motion import quaternion as qt
 from echelon_bridges.motion import scalar
+from echelon_engine import quaternion as qt
 
 RNG = np.random.default_rng(5)
 A, B = Rotation.random(50, random_state=1), Rotation.random(50, random_state=2)

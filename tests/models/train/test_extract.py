@@ -1,0 +1,209 @@
+"""Parameters from sound: known settings are found again, and what is no sound is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("soundfile")
+
+from echelon_bridges import cli
+from echelon_engine.errors import UserError
+from echelon_engine.parameters import LANE, LANES
+from echelon_engine.wav import WavWriter
+from echelon_models.train import evolution, extract, inverse, listening, pairs, settings, sound_file
+from echelon_models.train.phrase import RATE_HZ, Note, Phrase, render
+
+BLOW = Phrase((Note(0.01, 0.12, 57.0, 0.8),), 0.25)
+
+
+def write(path: Path, sound: np.ndarray, rate_hz: int = RATE_HZ) -> Path:
+    """Write a WAV file of any samples, bad ones too, and return its path."""
+    with WavWriter(path, rate_hz) as writer:
+        writer.write(np.asarray(sound, np.float32))
+    return path
+
+
+def test_render_is_the_same_each_time_and_hears_its_lanes() -> None:
+    """Equal positions give equal samples; pan moves the sound to a side; no sample passes the ceiling."""
+    middle = np.full(LANES, 0.5)
+    left = middle.copy()
+    left[LANE["pan"]] = 0.1
+    first, second, sided = render(middle, BLOW), render(middle, BLOW), render(left, BLOW)
+    assert np.array_equal(first, second)
+    power = (sided.astype(np.float64) ** 2).sum(0)
+    assert power[0] > 4 * power[1]
+    loud = middle.copy()
+    loud[[LANE["gain"], LANE["ceiling"]]] = 1.0, 0.0
+    assert 0.1 < np.abs(render(loud, settings.PROBE)).max() <= 10 ** (-12 / 20) + 1e-6
+
+
+def test_exchanged_operator_pairs_sound_alike() -> None:
+    """One order of the pairs stands for both: an exchange is heard as rounding only."""
+    setting = settings.draw(np.random.default_rng(3))
+    exchanged = setting[[2, 3, 0, 1, 6, 7, 4, 5, *range(8, LANES)]]
+    assert np.allclose(render(setting, BLOW), render(exchanged, BLOW), atol=1e-4)
+    assert np.array_equal(settings.ordered(exchanged), setting)
+
+
+def test_rows_move_the_lanes_over_time() -> None:
+    """Positions of each control frame are played in turn: a gain that falls is heard falling."""
+    rows = np.full((15, LANES), 0.5)
+    rows[:, LANE["reverb_mix"]] = 0.0
+    rows[:, LANE["gain"]] = np.linspace(1.0, 0.0, 15)
+    held = render(rows[0], BLOW)
+    falling = render(rows, BLOW)
+    assert np.abs(falling[-2400:]).max() < 0.6 * np.abs(held[-2400:]).max()
+
+
+def test_positions_of_another_shape_are_refused() -> None:
+    """Anything but 32 lanes is an error that says so."""
+    with pytest.raises(ValueError, match="32 lanes"):
+        render(np.zeros(31), BLOW)
+
+
+def test_evolution_finds_a_bent_valley() -> None:
+    """The strategy reaches the minimum of a narrow, rotated quadratic in 8 dimensions, and repeats itself."""
+    rng = np.random.default_rng(5)
+    turn, _ = np.linalg.qr(rng.standard_normal((8, 8)))
+    goal = rng.uniform(0.2, 0.8, 8)
+
+    def cost(x: np.ndarray) -> float:
+        return float((np.geomspace(1, 100, 8) * (turn @ (x - goal)) ** 2).sum())
+
+    found = evolution.search(cost, np.full(8, 0.5), 0.2, 3000, np.random.default_rng(1))
+    again = evolution.search(cost, np.full(8, 0.5), 0.2, 3000, np.random.default_rng(1))
+    assert np.abs(found.position - goal).max() < 1e-3
+    assert np.array_equal(found.position, again.position)
+
+
+def test_distance_counts_decibels() -> None:
+    """Half the amplitude is 6 dB away in the cells above the floor, a sound is 0 away from itself."""
+    noise = (0.1 * np.random.default_rng(0).standard_normal((9600, 2))).astype(np.float32)
+    assert listening.log_mel_distance(noise, noise, RATE_HZ) == 0.0
+    assert listening.log_mel_distance(noise / 2, noise, RATE_HZ) == pytest.approx(6.02, abs=0.3)
+
+
+def test_search_comes_nearer_than_the_default() -> None:
+    """A note of a known setting is matched at less than half the default's distance; its pan is found."""
+    setting = np.full(LANES, 0.5)
+    for name, position in (("pan", 0.8), ("filter_cutoff", 0.8), ("amp_sustain", 0.2), ("body_damping", 0.7)):
+        setting[LANE[name]] = position
+    sound = render(setting, BLOW)
+    start = np.full(LANES, 0.5)
+    found = extract.extract(sound, RATE_HZ, phrase=BLOW, start=start, evaluations=350)
+    assert found.distance < 0.5 * found.default_distance
+    assert abs(found.position[LANE["pan"]] - 0.8) < 0.2
+    assert found.heard[LANE["pan"]]
+    assert found.rendered.shape == found.sound.shape
+    assert found.evaluations <= 370
+
+
+def test_learned_inverse_finds_lanes_of_the_probe() -> None:
+    """Over a few renders of the probe phrase, pan, room decay, damping and cutoff come out near what was played."""
+    rng = np.random.default_rng(11)
+    truths = np.array([settings.draw(rng) for _ in range(7)])
+    found = np.array([inverse.estimate(render(each, settings.PROBE)) for each in truths])
+    errors = np.median(np.abs(found - truths), axis=0)
+    for name in ("pan", "reverb_decay", "reverb_mix", "body_damping"):
+        assert errors[LANE[name]] < 0.15, name
+    assert (found[:, 1] <= found[:, 3]).all()
+
+
+def test_pitch_of_a_note_is_estimated() -> None:
+    """A saw at A3 is heard as A3, and noise as having hardly any pitch."""
+    t = np.arange(RATE_HZ // 2) / RATE_HZ
+    saw = np.repeat((2 * ((220 * t) % 1) - 1)[:, None], 2, axis=1).astype(np.float32)
+    midi, strength = extract.pitch_of(saw)
+    assert midi == pytest.approx(57.0, abs=0.2)
+    assert strength > 0.9
+    noise = np.random.default_rng(0).standard_normal((RATE_HZ // 2, 2)).astype(np.float32)
+    assert extract.pitch_of(noise)[1] < 0.3
+
+
+def test_other_rates_are_resampled(tmp_path: Path) -> None:
+    """A tone of 440 Hz recorded at 22050 Hz in one channel stays 440 Hz, at its level and length."""
+    t = np.arange(11025) / 22050
+    sound_file_path = tmp_path / "tone.wav"
+    with WavWriter(sound_file_path, 22050, channels=1) as writer:
+        writer.write((0.5 * np.sin(2 * np.pi * 440 * t)).astype(np.float32)[:, None])
+    sound = sound_file.read(sound_file_path, RATE_HZ)
+    assert sound.shape == (24000, 2)
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(24000) / RATE_HZ)
+    assert np.abs(sound[1000:-1000, 0] - expected[1000:-1000]).max() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("sound", "rule"),
+    [
+        (np.zeros((0, 2)), "lasts 0 ms"),
+        (np.ones((480, 2)), "lasts 10 ms"),
+        (np.zeros((9600, 2)), "is silent"),
+        (np.full((9600, 2), np.nan), "9600 samples are not finite"),
+    ],
+)
+def test_what_is_no_sound_is_refused(tmp_path: Path, sound: np.ndarray, rule: str) -> None:
+    """Empty, too short, silent and broken recordings are refused with the value, the rule and the remedy."""
+    with pytest.raises(UserError, match=rule):
+        sound_file.read(write(tmp_path / "bad.wav", sound), RATE_HZ)
+
+
+def test_what_is_no_file_of_sound_is_refused(tmp_path: Path) -> None:
+    """Another suffix, and bytes that no decoder knows, are refused."""
+    text = tmp_path / "notes.txt"
+    text.write_text("A3")
+    with pytest.raises(UserError, match="not a recording"):
+        sound_file.read(text, RATE_HZ)
+    damaged = tmp_path / "damaged.wav"
+    damaged.write_bytes(b"RIFFnothing")
+    with pytest.raises(UserError, match="cannot be decoded"):
+        sound_file.read(damaged, RATE_HZ)
+
+
+def test_following_gives_rows_for_training_pairs() -> None:
+    """A recording becomes a row for each control frame; windows without sound have no targets."""
+    sound = np.concatenate((render(np.full(LANES, 0.5), BLOW), np.zeros((RATE_HZ // 4, 2), np.float32)))
+    position, mask = pairs.follow(sound, RATE_HZ, window_s=0.25, evaluations=20, first=40)
+    assert position.shape == mask.shape == (30, LANES)
+    assert mask[:15].any()
+    assert not mask[15:].any()
+    assert np.array_equal(position[0], position[29])
+    assert (position >= 0).all()
+    assert (position <= 1).all()
+
+
+def test_command_writes_what_was_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`train extract` prints the lanes and writes parameters and render."""
+    source = write(tmp_path / "blow.wav", render(np.full(LANES, 0.4), BLOW))
+    out, wav = tmp_path / "found.npz", tmp_path / "found.wav"
+    command = ["train", "extract", str(source), "--out", str(out), "--render", str(wav), "--note", "A3"]
+    assert cli.main([*command, "--evaluations", "40"]) == 0
+    assert "log-mel distance" in capsys.readouterr().out
+    with np.load(out) as found:
+        assert found["position"].shape == (LANES,)
+        assert found["notes"][0, 2] == 57.0
+    assert sound_file.read(wav, RATE_HZ).shape[1] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--out", "params.txt"], "must end in .npz"),
+        (["--note", "H9"], "must be a note"),
+        (["--evaluations", "0"], "whole number"),
+    ],
+)
+def test_command_refuses_wrong_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    """A wrong suffix, note or count ends with the usage exit code before anything is computed."""
+    source = write(tmp_path / "blow.wav", np.ones((9600, 2)))
+    try:
+        code = cli.main(["train", "extract", str(source), *options])
+    except SystemExit as end:
+        code = int(end.code or 0)
+    assert code == 2
+    assert said in capsys.readouterr().err
