@@ -38,7 +38,7 @@ BASS_WEIGHT, PAD_LEVEL, INTENSITY, BRIGHTNESS, REVERB_SEND, DELAY_SEND, WIDTH = 
 NEUTRAL = np.array([0.5] * 8 + [0.5, 0.8, 0.7, 0.8, 0.3, 0.25, 0.7], np.float32)
 
 # The mix: level of each pitched voice and of each drum at gain 1, and what a track sends without an effect token
-BALANCE = np.array([1.0, 1.0, 1.0, 1.0, 0.76, 0.8, 0.67, 0.9, 0.4, 0.85, 0.95, 0.48], np.float64)
+BALANCE = np.array([1.0, 1.0, 1.0, 1.0, 0.76, 0.8, 0.67, 0.9, 0.4, 0.85, 0.95, 0.36], np.float64)
 DRUM_BALANCE = np.array([1.6, 1.8, 0.6, 0.6, 2.1, 1.4, 1.4, 1.3], np.float64)
 TO_ROOM = np.array([0.0, 0.16, 0.05, 0.2, 0.02, 0.3, 0.22, 0.25, 0.2, 0.35, 0.3, 0.45], np.float64)
 TO_ECHO = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.16, 0.08, 0.2, 0.12, 0.08, 0.0], np.float64)
@@ -177,13 +177,21 @@ def _sends(ensemble: Any, track: int, frames: int) -> None:
     glide.head(ensemble.glide, int64(ROOM_SEND + track), 1.6 * parameter[REVERB_SEND] * to_room, frames)
 
 
+@inlined
+def _sounds(ensemble: Any, track: int) -> bool:
+    drum = ensemble.drum[track].active != 0
+    return drum or (track >= DRUM_TRACKS and pitched.sounding(ensemble.pitched[max(track - DRUM_TRACKS, 0)]))
+
+
 @kernel
 def effects(ensemble: Any, track: int, bits: int) -> None:
     """Set the effects of a track from the next sample on: bit 0 lpf, 1 hpf, 2 delay, 3 reverb, 4 dist."""
     if not 0 <= track < TRACKS or ensemble.bits[track] == bits:
         return
     ensemble.bits[track] = bits
-    frames = int64(TOGGLE_S * ensemble.rate_hz)
+    # a track at rest has nothing to click with: its next note begins as it should sound
+    at_rest = ensemble.hold[track] <= 0 and not _sounds(ensemble, track)
+    frames = int64(0) if at_rest else int64(TOGGLE_S * ensemble.rate_hz)
     _sends(ensemble, track, frames)
     for e in range(strip.EFFECTS):
         bit = LPF if e == strip.LPF else (HPF if e == strip.HPF else DIST)
@@ -257,12 +265,6 @@ def active(ensemble: Any) -> int:
         if _sounds(ensemble, t):
             count += 1
     return count
-
-
-@inlined
-def _sounds(ensemble: Any, track: int) -> bool:
-    drum = ensemble.drum[track].active != 0
-    return drum or (track >= DRUM_TRACKS and pitched.sounding(ensemble.pitched[max(track - DRUM_TRACKS, 0)]))
 
 
 @kernel
@@ -357,17 +359,18 @@ def render(out: NDArray[np.float32], ensemble: Any) -> None:
             ensemble.room_hold = int64(1.5 * (ROOM_DECAY_S + ROOM_MORE_S) * ensemble.rate_hz) + ensemble.echo_hold
         busy = busy or ensemble.hold[t] > 0
     ensemble.metered += frames
-    levels = glide.render(ensemble.glide, frames)
-    for b in range(6):
-        for i in range(frames):
-            direct[b, i] = _ZERO
-            bus[b, i] = _ZERO
     if not busy and ensemble.room_hold <= 0:
+        glide.settle(ensemble.glide)
         for i in range(frames):
             out[i, 0] = _ZERO
             out[i, 1] = _ZERO
         return
 
+    levels = glide.render(ensemble.glide, frames)
+    for b in range(6):
+        for i in range(frames):
+            direct[b, i] = _ZERO
+            bus[b, i] = _ZERO
     for t in range(TRACKS):
         if ensemble.hold[t] > 0:
             _track(ensemble, int64(t), levels, frames)

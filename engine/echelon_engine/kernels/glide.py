@@ -51,6 +51,16 @@ def head(glide: Any, lane: int, aim: float, frames: int) -> None:
 
 
 @kernel
+def settle(glide: Any) -> None:
+    """Be where every lane is heading: for when nothing is heard."""
+    for k in range(LANES):
+        glide.line[k] = glide.aim[k]
+        glide.first[k] = glide.aim[k]
+        glide.second[k] = glide.aim[k]
+        glide.left[k] = 0
+
+
+@kernel
 def render(glide: Any, frames: int) -> NDArray[np.float32]:
     """Write the lanes of the next `frames` <= 64 samples to `glide.now` and return it, float32 (64, LANES)."""
     line, step, aim, left = glide.line, glide.step, glide.aim, glide.left

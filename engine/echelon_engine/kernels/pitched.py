@@ -28,7 +28,7 @@ TAIL = 1024  # samples, a power of two: what is left of a note whose voice is ta
 CUT_S = 0.006
 MEZZO_FORTE = 0.65
 FREE, HELD, RELEASED = 0, 1, 2
-ALIAS_NEPERS = 7.2  # 62 dB
+ALIAS_NEPERS = 7.9  # 69 dB
 
 _LAYER = (np.float32, (LAYERS,))
 _BAND = (np.float32, (BANDS,))
@@ -252,20 +252,25 @@ def _begin(note: Any, timbre: int, count: int, rate_hz: float) -> None:
         f = hz * 2.0 ** ((interval + 0.01 * row[at + tb.CENTS]) / 12.0)
         top = f * highest  # as high as it will go
         nyquist = 0.5 * rate_hz
-        # partials above half the rate: log(1 / k) and the roll-off together 62 dB down
-        fastest = nyquist / max(ALIAS_NEPERS - math.log(nyquist / top + 1.0), 0.5)
-        note.low_a[k] = math.exp(-top / min(row[tb.ROLL] * brighter, fastest))
-        note.top_a[k] = math.exp(-top / min(row[tb.ROLL_TOP] * brighter, fastest)) - note.low_a[k]
-        # an index I fills 3.6 + 1.5 I partials of the modulator
+        if top > 0.85 * nyquist:
+            level = 0.0
+            top = 0.85 * nyquist
+        # an index I fills 3.6 + 1.5 I partials of the modulator, and spreads every partial of a saw likewise
         modulator = top * row[at + tb.RATIO]
-        room = (0.96 * nyquist - top - 3.6 * modulator) / (1.5 * modulator)
-        note.index[k] = min(row[at + tb.INDEX] * (1.0 + 0.4 * hard), max(room, 0.0)) / (2.0 * math.pi)
+        room = (0.9 * nyquist - top - 3.6 * modulator) / (1.5 * modulator)
+        index = min(row[at + tb.INDEX] * (1.0 + 0.4 * hard), max(room, 0.0))
+        spread = 1.0 + 1.5 * index * row[at + tb.RATIO]
+        # partials above half the rate: log(1 / k) and the roll-off together 69 dB below the first
+        fastest = (nyquist - top) / max(ALIAS_NEPERS - math.log(nyquist / top + 1.0), 0.5) / spread
+        note.index[k] = index / (2.0 * math.pi)
+        note.low_a[k] = max(math.exp(-top / min(row[tb.ROLL] * brighter, fastest)), 1e-3)
+        note.top_a[k] = max(math.exp(-top / min(row[tb.ROLL_TOP] * brighter, fastest)), 1e-3) - note.low_a[k]
         pan = 0.25 * math.pi * (row[at + tb.PAN] + 1.0)
         note.left_gain[k] = math.sqrt(2.0) * math.cos(pan) * level
         note.right_gain[k] = math.sqrt(2.0) * math.sin(pan) * level
         note.step[k] = f / rate_hz
-        # voices with spread layers start them apart, the others together: a clear attack
-        note.phase[k] = int64(0.29 * k * abs(row[at + tb.PAN]) * 2.0**62)
+        # layers in the middle start together: a clear attack; those aside apart, in pairs that leave the pitch alone
+        note.phase[k] = int64(0.3 * row[at + tb.PAN] * _TURN)
         note.layers = k + 1
 
     note.bank = int64(row[tb.BANK])
@@ -433,22 +438,27 @@ def _filter(work: Any, note: Any, timbre: int, rate_hz: float, frames: int) -> N
         angle = 0.25 * math.pi * (1.0 + (aside if b % 2 == 0 else -aside))
         # resonance levelled, so a high Q sings without jumping out; a band-pass peaks at 1
         levelled = math.sqrt(_TWO * k / (_ONE + k))
-        for c in range(2):
-            band, low = note.band[b, c], note.low[b, c]
-            gain = np.float32(math.sqrt(2.0) * (math.cos(angle) if c == 0 else math.sin(angle)))
-            low_gain, band_gain = gain * (_ONE - shape) * levelled, gain * shape * k
-            for i in range(frames):
-                a1 = _ONE / (_ONE + g[i] * (g[i] + k))
-                v1 = a1 * (band + g[i] * (source[c, i] - low))
-                v2 = low + g[i] * v1
-                band = _TWO * v1 - band
-                low = _TWO * v2 - low
-                level = from_level + levels * work.share[i]
-                if depth > _ZERO and note.bands > 1:
-                    level *= _swell(age, i, b + c, pace, depth)
-                sound[c, i] += level * (low_gain * v2 + band_gain * v1)
-            note.band[b, c] = band
-            note.low[b, c] = low
+        low_gain, band_gain = (_ONE - shape) * levelled, shape * k
+        left = np.float32(math.sqrt(2.0) * math.cos(angle))
+        right = np.float32(math.sqrt(2.0) * math.sin(angle))
+        band_l, low_l, band_r, low_r = note.band[b, 0], note.low[b, 0], note.band[b, 1], note.low[b, 1]
+        breathing = depth > _ZERO and note.bands > 1
+        for i in range(frames):
+            a1 = _ONE / (_ONE + g[i] * (g[i] + k))
+            v1 = a1 * (band_l + g[i] * (source[0, i] - low_l))
+            v2 = low_l + g[i] * v1
+            w1 = a1 * (band_r + g[i] * (source[1, i] - low_r))
+            w2 = low_r + g[i] * w1
+            band_l = _TWO * v1 - band_l
+            low_l = _TWO * v2 - low_l
+            band_r = _TWO * w1 - band_r
+            low_r = _TWO * w2 - low_r
+            level = from_level + levels * work.share[i]
+            if breathing:
+                level *= _swell(age, i, b, pace, depth)
+            sound[0, i] += level * left * (low_gain * v2 + band_gain * v1)
+            sound[1, i] += level * right * (low_gain * w2 + band_gain * w1)
+        note.band[b, 0], note.low[b, 0], note.band[b, 1], note.low[b, 1] = band_l, low_l, band_r, low_r
 
 
 @kernel

@@ -14,8 +14,8 @@ EFFECTS = 3
 LPF_HZ = 700.0
 HPF_HZ = 900.0
 RESONANCE = 1.1  # Q of both filters
-DRIVE = 9.0  # of the distortion, linear
-LEVELLED = np.float32(0.42)  # a driven sound is as loud as the clean one, near enough
+DRIVE = 24.0  # of the distortion, linear
+LEVELLED = np.float32(0.24)  # a driven sound is as loud as the clean one, near enough
 
 STRIP = np.dtype(
     [

@@ -85,17 +85,17 @@ BASS = Timbre(
 )  # fmt: skip
 PAD = Timbre(
     (
-        Layer(level=0.5, cents=-5.0, pan=-_WIDE),
-        Layer(level=0.5, cents=5.0, pan=_WIDE),
+        Layer(level=0.55),
+        Layer(level=0.36, cents=-6.0, pan=-_WIDE),
+        Layer(level=0.36, cents=6.0, pan=_WIDE),
         Layer(interval=7.0, chord=1.0, level=0.42, cents=3.0, pan=-0.6),
         Layer(interval=12.0, chord=1.0, level=0.38, cents=-4.0, pan=0.6),
         Layer(interval=19.0, chord=1.0, level=0.24, cents=6.0, pan=-_WIDE),
-        Layer(interval=0.0, level=0.35, cents=0.0, pan=0.0),
     ),
     level=0.15, attack_s=0.38, decay_s=3.0, sustain=0.8, release_s=1.5,
     mod_attack_s=0.9, mod_decay_s=5.0, mod_sustain=0.6, roll_hz=900.0, roll_top_hz=4500.0,
     cutoff_hz=560.0, follow=0.4, sweep=1.9, q=0.75, hardness=0.7, noise=0.012,
-    vibrato_hz=0.35, vibrato_cents=4.0, vibrato_after_s=0.1, drift_hz=0.23, drift=0.35,
+    vibrato_hz=0.4, vibrato_cents=3.0, vibrato_after_s=0.1, drift_hz=0.23, drift=0.35,
 )  # fmt: skip
 LEAD = Timbre(
     (
@@ -111,8 +111,9 @@ LEAD = Timbre(
 )  # fmt: skip
 STAB = Timbre(
     (
-        Layer(level=0.5, cents=-6.0, pan=-0.6),
-        Layer(level=0.5, cents=6.0, pan=0.6),
+        Layer(level=0.55),
+        Layer(level=0.3, cents=-7.0, pan=-0.7),
+        Layer(level=0.3, cents=7.0, pan=0.7),
         Layer(interval=7.0, chord=1.0, level=0.5, cents=4.0, pan=-0.4),
         Layer(interval=12.0, chord=1.0, level=0.45, cents=-3.0, pan=0.4),
         Layer(interval=19.0, chord=1.0, level=0.3, cents=5.0, pan=0.0),
@@ -156,14 +157,15 @@ VOX = Timbre(
 )  # fmt: skip
 AMB = Timbre(
     (
-        Layer(level=0.10, pan=-0.5, cents=-2.0),
-        Layer(level=0.10, pan=0.5, cents=2.0),
+        Layer(level=0.3),
+        Layer(level=0.08, pan=0.7, cents=3.0),
+        Layer(level=0.08, pan=-0.7, cents=-3.0),
         Layer(interval=12.0, level=0.05, pan=-_WIDE, cents=3.0),
         Layer(interval=19.0, level=0.04, pan=_WIDE, chord=1.0, cents=-3.0),
     ),
     level=0.8, attack_s=0.7, decay_s=4.0, sustain=0.85, release_s=2.4,
     mod_attack_s=1.2, mod_decay_s=4.0, mod_sustain=0.7, roll_hz=150.0, roll_top_hz=500.0,
-    bank=HARMONICS, follow=1.0, q=22.0, band=1.0, hardness=0.0, noise=1.0, drift_hz=0.31, drift=0.8, spread=_WIDE,
+    bank=HARMONICS, follow=1.0, q=22.0, band=1.0, hardness=0.0, noise=0.55, drift_hz=0.31, drift=0.8, spread=_WIDE,
     vibrato_hz=0.2, vibrato_cents=3.0, vibrato_after_s=0.1,
 )  # fmt: skip
 TIMBRES = (BASS, PAD, LEAD, STAB, ARP, FX, VOX, AMB)
