@@ -24,7 +24,7 @@ from echelon_bridges.sensors import Sensor
 from echelon_engine.block import SharedBlock
 from echelon_engine.config import Config
 from echelon_engine.errors import UserError
-from echelon_engine.memory import DEVICES, SHARED, TOOK_MOTION
+from echelon_engine.memory import DEVICES, SHARED, TOOK_GRID, TOOK_MOTION
 
 if TYPE_CHECKING:
     from echelon_bridges.band import Band
@@ -170,8 +170,13 @@ class Bridges:
             say("warning", text=f"{error}; the band repeats what it has")
             return None
         if self._script is None and not self._shared["counters"]["control_frames"]:
-            self._rings.publish(self._shared["grids"], band.first())
+            self._hand_over(band.first())
         return band
+
+    def _hand_over(self, grid: NDArray[Any]) -> None:
+        """Give the callback a memory.GRID (1,), and those who tell of it."""
+        self._rings.publish(self._shared["grids"], grid)
+        self.outlets.grids.add(grid)
 
     def run(self, ended: Event) -> None:
         """Bridge until told to leave."""
@@ -291,6 +296,7 @@ class Bridges:
         taken = script.feed()
         header = self._shared["header"]
         self.outlets.body(int(header["focus"]), taken["motion"][taken["kind"] == TOOK_MOTION])
+        self.outlets.grids.add(taken["grid"][taken["kind"] == TOOK_GRID])
         over = header["live_seen"] or script.ended or header["epoch"] > 1
         if over or self._shared["counters"]["start_ns"]:  # the audio process may be the last to start: it is to wait
             header["scripted"] = 0  # whatever is started from now on is live
@@ -306,7 +312,7 @@ class Bridges:
             return
         settings = self._rings.newest(self._shared["settings"])
         if (grid := self._band.feed(controls, settings)) is not None:
-            self._rings.publish(self._shared["grids"], grid)
+            self._hand_over(grid)
         for text in self._band.take_notices():
             say("warning", text=text)
 

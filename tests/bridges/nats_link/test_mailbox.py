@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from nats_rig import NO_CONTROLS, NO_EVENTS, controls, limb_frame, note_event
 
-from echelon_bridges.nats_link.mailbox import NEWEST, OUTBOX_BARS, WAITING_EVENTS, Mailbox
+from echelon_bridges.nats_link.mailbox import NEWEST, OUTBOX, WAITING_EVENTS, Mailbox
 from echelon_bridges.performers import PERFORMER
 from echelon_engine.memory import ALL_OFF
 
@@ -62,13 +62,13 @@ def test_performers_keep_the_rate(rate_hz: float, sent: int) -> None:
 def test_outbox_is_bounded() -> None:
     """An outbox that is full keeps the oldest bars in order and counts the others."""
     mailbox = Mailbox("e", "s", 60.0)
-    for bar in range(OUTBOX_BARS + 10):
+    for bar in range(OUTBOX + 10):
         mailbox.offer(controls(bar, 1, bar_frames=1), NO_EVENTS, 0, 0.0)
-    assert OUTBOX_BARS >= 1000
-    assert [bar.bar for bar in mailbox.outbox] == list(range(OUTBOX_BARS))
+    assert OUTBOX >= 2000
+    assert [bar.bar for bar in mailbox.outbox] == list(range(OUTBOX))
     assert mailbox.bars_lost == 9
     assert mailbox.newest_bar is not None
-    assert mailbox.newest_bar.bar == OUTBOX_BARS + 8
+    assert mailbox.newest_bar.bar == OUTBOX + 8
 
 
 def test_notes_are_bounded_and_counted() -> None:
