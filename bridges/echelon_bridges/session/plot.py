@@ -138,9 +138,8 @@ def _band(axis: Any, life: Life, *, named: bool) -> None:
     strength = np.clip(0.25 + 0.75 * found["gain"], 0.0, 1.0)
     colours = np.column_stack([np.array(TRACK_COLOURS)[found["track"]], strength])
     lasts = found["gate"][pitched] * 60.0 / (played.STEPS_PER_BEAT * tempo[pitched])
-    axis.hlines(
-        height[pitched], seconds[pitched], seconds[pitched] + lasts, colors=colours[pitched], linewidth=2, zorder=2
-    )
+    ends = np.minimum(seconds[pitched] + lasts, float(life.controls["frame"][-1]) / CONTROL_RATE_HZ)
+    axis.hlines(height[pitched], seconds[pitched], ends, colors=colours[pitched], linewidth=2, zorder=2)
     axis.scatter(seconds[~pitched], height[~pitched], marker="|", s=18, color=colours[~pitched], zorder=2)
 
 

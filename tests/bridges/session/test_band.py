@@ -10,13 +10,14 @@ from performances import Performance
 from sessions import RUN, config, open_log, turns, written
 
 from echelon_bridges import cli
-from echelon_bridges.session import band
+from echelon_bridges.session import band, playback
 from echelon_bridges.session.log import SessionLog
 from echelon_bridges.session.reader import Session
 from echelon_engine import live
 from echelon_engine.band import BAND
 from echelon_engine.block import new_shared
 from echelon_engine.memory import SECTIONS, TOOK_GRID
+from echelon_engine.state import Weights
 from echelon_models.music import files
 from echelon_models.music.events import events
 
@@ -149,6 +150,16 @@ def test_plot_shows_sections_and_grids(kept_concert: Path, tmp_path: Path) -> No
     target = tmp_path / "a.png"
     assert cli.main(["sessions", "plot", str(kept_concert), str(target)]) == 0
     assert plt.imread(target)[..., :3].std() > 0.05
+
+
+def test_a_session_with_the_band_is_played_again_byte_for_byte(
+    kept_concert: Path, concert: Performance, weights: Weights
+) -> None:
+    """The grids are in the session: what is played again are the bytes that were heard, and the same records."""
+    (played,) = playback.play(Session.open(kept_concert), weights)
+    assert played.sound.tobytes() == concert.sound[: len(played.sound)].tobytes()
+    assert np.array_equal(played.records["grid"], concert.controls["grid"][: len(played.records)])
+    assert len(played.sound) > 5 * 48000
 
 
 def test_log_names_styles_of_a_persons_own(tmp_path: Path, concert: Performance) -> None:
