@@ -24,7 +24,7 @@ from echelon_bridges.sensors import Sensor
 from echelon_engine.block import SharedBlock
 from echelon_engine.config import Config
 from echelon_engine.errors import UserError
-from echelon_engine.memory import DEVICES, SHARED, TOOK_GRID, TOOK_MOTION
+from echelon_engine.memory import DEVICES, GRID, SHARED, TOOK_GRID, TOOK_MOTION
 
 if TYPE_CHECKING:
     from echelon_bridges.band import Band
@@ -102,6 +102,7 @@ def load_rings() -> ModuleType:
     ):
         rings.push(ring, np.zeros(1, ring["item"].dtype))
     rings.publish(np.zeros(1, SHARED["devices"])[0], np.zeros(1, DEVICES))
+    rings.publish(np.zeros(1, SHARED["grids"])[0], np.zeros(1, GRID))
     return rings
 
 
@@ -121,6 +122,7 @@ class Bridges:
         if self._script is not None:
             self._stand_in = "the session"
         self._told_playing = False
+        self._told_conductor = ""
         self._begun = self._told_end = self._told_silence = self._told_failure = False
         self.hub, warnings = Hub.open(config)
         self.sensors = self.hub.sensors
@@ -311,8 +313,14 @@ class Bridges:
         if self._band is None or self._script is not None or not len(controls):
             return
         settings = self._rings.newest(self._shared["settings"])
-        if (grid := self._band.feed(controls, settings)) is not None:
-            self._hand_over(grid)
+        try:
+            if (grid := self._band.feed(controls, settings)) is not None:
+                self._hand_over(grid)
+        except Exception as error:  # whatever it is, sensors and connections go on, and so does the last grid
+            text = f"the conductor failed ({type(error).__name__}: {error}); the band repeats what it has"
+            if text != self._told_conductor:
+                self._told_conductor = text
+                say("warning", text=f"{text}; please report this")
         for text in self._band.take_notices():
             say("warning", text=text)
 

@@ -224,7 +224,9 @@ def line(status: dict[str, Any]) -> str:
     """Return the document as the one line that a terminal shows: what a performer has to see at a glance."""
     s = status
     band = s["band"]
-    plays = "band off" if not band["on"] else f"{band['style'] or band['wanted']} {band['section'] or '-'} {band['mode']}"
+    plays = (
+        "band off" if not band["on"] else f"{band['style'] or band['wanted']} {band['section'] or '-'} {band['mode']}"
+    )
     parts = [f"{s['state']:<13}", f"{s['tempo_bpm']:5.1f} bpm {s['tempo_source']}", plays]
     for sensor in s["sensors"]:
         frames, lost = int(sensor.get("frames") or sensor.get("readings") or 0), int(sensor.get("lost", 0))

@@ -28,8 +28,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="*",
         metavar="WORD",
         help="[DIR]: list the sessions there (default: session.log); inspect SESSION; plot SESSION OUT.png; "
-        "export SESSION OUT.npz (everything, as arrays), OUT.mid or OUT.txt (what the band played). SESSION is the folder "
-        "of one",
+        "export SESSION OUT.npz (everything, as arrays), OUT.mid or OUT.txt (what the band played). "
+        "SESSION is the folder of one",
     )
     _options.add_config(parser)
 
@@ -197,9 +197,7 @@ def _export_music(session: Session, target: Path) -> None:
     parts = [part for life in session.lives() if len(part := band.piece(life))]
     if not parts:
         raise UserError(str(session.path.parent), "holds no grid: the band did not play", "export to .npz instead")
-    whole = piece(
-        np.concatenate([part.grids for part in parts]), np.concatenate([part.bpm for part in parts]).tolist()
-    )
+    whole = piece(np.concatenate([part.grids for part in parts]), np.concatenate([part.bpm for part in parts]).tolist())
     try:
         files.write(target, whole)
     except OSError as error:

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
     from echelon_models.music.style import Style
 
-ACTIONS = {"list": (0, ""), "show": (1, "NAME"), "check": (1, "FILE.toml"), "preview": (2, "NAME OUT.png|.mid|.txt|.npz")}
+ACTIONS = {
+    "list": (0, ""),
+    "show": (1, "NAME"),
+    "check": (1, "FILE.toml"),
+    "preview": (2, "NAME OUT.png|.mid|.txt|.npz"),
+}
 FEWEST_BARS, MOST_BARS = 2, 64
 
 

@@ -131,7 +131,9 @@ class NatsOutlet:
         self._thread.join(CLOSE_S)
         if waiting := len(self._mailbox.outbox):
             with contextlib.suppress(Exception):
-                self._say("warning", text=f"{waiting} grids and bars could not be stored on the NATS server before the end")
+                self._say(
+                    "warning", text=f"{waiting} grids and bars could not be stored on the NATS server before the end"
+                )
 
     def _wake(self) -> None:
         if not self._link.wake.is_set():

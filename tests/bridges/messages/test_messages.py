@@ -18,7 +18,17 @@ from echelon_bridges.messages.grids import Book
 from echelon_bridges.messages.pages import messages_page
 from echelon_engine.band import BAND
 from echelon_engine.errors import UserError
-from echelon_engine.memory import ALL_OFF, CONTROL, EVENT, GRID, LATENT_STATE_NAMES, LIMB_FRAME, LIMBS, NOTE_OFF, NOTE_ON
+from echelon_engine.memory import (
+    ALL_OFF,
+    CONTROL,
+    EVENT,
+    GRID,
+    LATENT_STATE_NAMES,
+    LIMB_FRAME,
+    LIMBS,
+    NOTE_OFF,
+    NOTE_ON,
+)
 from echelon_engine.parameters import PARAMETERS
 
 MADE = build.Stamp("stage", 7, 123, 1.5)

@@ -124,9 +124,7 @@ def test_music_is_exported_as_it_was_heard(
     assert ".npz" in capsys.readouterr().err
 
 
-def test_a_session_without_a_band_says_so(
-    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_session_without_a_band_says_so(kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a grid there is no music to export, and nothing of the band is told."""
     assert cli.main(["sessions", "export", str(kept), str(tmp_path / "a.mid")]) == 1
     assert "the band did not play" in capsys.readouterr().err
