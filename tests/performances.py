@@ -57,8 +57,8 @@ def perform(
 ) -> Performance:
     """Perform with a clock that trembles, late motion, settings, devices, notes and panic.
 
-    A `band` (echelon_bridges.band.Band) plays along. With `shared`, its rings are left to somebody else: the records returned are empty. `each_block` is told the number
-    of every block that is about to be played.
+    A `band` (echelon_bridges.band.Band) plays along. With `shared`, its rings are left to somebody else: the records
+    returned are empty. `each_block` is told the number of every block that is about to be played.
     """
     units.link()
     settings["log"] = 1

@@ -64,7 +64,7 @@ class Motion(NamedTuple):
 
 
 class Outlets:
-    """All of them. `say(event, text=..)` tells people; `inbox` holds motion that came in; `grids` gets what may play."""
+    """All of them. `say(event, text=..)` tells people; `inbox` holds motion that came in, `grids` what may play."""
 
     def __init__(self, config: Config, shared: Any, say: Say) -> None:
         from echelon_bridges.session.tap import Taps

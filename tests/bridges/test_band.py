@@ -1,4 +1,4 @@
-"""The conductor at work: one grid a bar, from what was heard until its last beat, whatever the stretches it comes in."""
+"""The conductor at work: one grid a bar, from what was heard until its last beat, in whatever stretches."""
 
 from __future__ import annotations
 

@@ -262,7 +262,7 @@ def test_bridges_conduct_and_tell_of_every_grid(stage: Stage) -> None:
 
 
 def test_a_style_that_goes_bad_is_a_warning_and_grids_go_on(stage: Stage, tmp_path: Path) -> None:
-    """The file of the style that plays is damaged: one warning with the place, and a grid for every bar all the same."""
+    """The file of the style that plays is damaged: one warning, and a grid for every bar all the same."""
     mine = tmp_path / "mine.toml"
     mine.write_text((FOLDER / "techno.toml").read_text())
     bridges = stage.start(band__style="mine", band__styles=str(tmp_path))

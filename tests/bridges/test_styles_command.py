@@ -55,7 +55,7 @@ def test_show_tells_chords_tracks_and_where_the_file_is(name: str, capsys: pytes
 
 
 def test_check_says_place_and_reason(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A good file is 0, a bad one 2 with file, key, value and rule; one that is missing or no style file is 2 as well."""
+    """A good file is 0, a bad one 2 with file, key, value and rule; so is one that is missing."""
     assert cli.main(["styles", "check", str(own / "mine.toml")]) == 0
     assert "can be played: A minor, 116 to 128 bpm" in capsys.readouterr().out
     for name, parts in {

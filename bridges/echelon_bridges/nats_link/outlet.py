@@ -56,7 +56,8 @@ class NatsOutlet:
     `desk` answers requests. `inject(performer, device, data, arrival_ns)` gets every motion payload, from the outlet's
     thread, and must not block. `say(event, text=..)` gets notices and warnings, from that thread as well. Nothing
     raises because of a server: what is wrong with it is said, and it is tried again for ever. What can be known to be
-    wrong beforehand is refused by `connection.check(config)`. `book` knows the grids that play; who calls `offer` fills it.
+    wrong beforehand is refused by `connection.check(config)`. `book` knows the grids that play,
+    and whoever calls `offer` fills it.
     """
 
     name = "nats"

@@ -119,7 +119,7 @@ class Present:
         fields = self._layout.fields
         self._values = np.zeros(1, fields)
         self._words = self._values.view(np.uint32)
-        # The leading 64 words are (position, value) of each lane, the trailing ones the latent and the band's parameters.
+        # The leading 64 words are (position, value) of each lane, the trailing ones latent and band.
         self._params = self._values.view(">f4")[: 2 * LANES].reshape(LANES, 2)
         tail, latents = len(self._words) - BAND_LANES, len(LATENT_STATE_NAMES)
         copied = [("latent", "f" * latents, tail - latents), ("band", "f" * BAND_LANES, tail)]

@@ -47,7 +47,7 @@ def grids(life: Life) -> NDArray[Any]:
 
 
 def bars(life: Life) -> list[Bar]:
-    """Return the bars of a life with the grid that played in each; bars without one, or with a lost one, are left out."""
+    """Return the bars of a life with the grid that played in each; bars without one are left out."""
     known = {int(grid["number"]): grid for grid in grids(life)}
     controls = life.controls
     if not len(controls) or not known:

@@ -1,4 +1,4 @@
-"""A picture of a session: a column a life, with what moved, what the engine made of it and what was played and heard."""
+"""A picture of a session: a column a life, with what moved, what was made of it, played and heard."""
 
 from __future__ import annotations
 

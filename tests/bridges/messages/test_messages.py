@@ -83,7 +83,7 @@ def test_state_carries_the_record() -> None:
 
 
 def test_state_tells_of_the_band() -> None:
-    """The band's part has names for section, style and mode, and each of the 15 parameters; it is null before a grid."""
+    """The band's part has names for section, style and mode, and all 15 parameters; it is null before a grid."""
     assert build.state(record(), MADE).band is None
     playing = record()
     playing["grid"], playing["step"], playing["section"], playing["style"], playing["mode"] = 7, 31, 3, 1, 0

@@ -1,6 +1,7 @@
 """What a session tells of the band: bars with their grids, sections, onsets in time, a file of music, a picture."""
 
 import importlib.util
+import itertools
 import json
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def test_sections_are_where_the_records_say(kept_concert: Path) -> None:
     found = band.spans(life)
     assert found[0].begin_s < 0.1
     assert found[-1].end_s == pytest.approx(life.seconds, abs=0.02)
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in itertools.pairwise(found):
         assert before.end_s == after.begin_s
     assert found[0].name == "intro"
 
