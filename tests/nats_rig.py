@@ -23,10 +23,11 @@ import pytest
 from engines import wait_for
 from numpy.typing import NDArray
 
+from echelon_bridges.messages.grids import Book
 from echelon_bridges.nats_link.outlet import NatsOutlet
 from echelon_engine.config import Config, Engine, Nats
 from echelon_engine.errors import UserError
-from echelon_engine.memory import CONTROL, EVENT, LIMB_FRAME
+from echelon_engine.memory import CONTROL, EVENT, GRID, LIMB_FRAME
 
 _BESIDE = Path(sysconfig.get_path("scripts")) / "nats-server"
 PROGRAM = str(_BESIDE) if _BESIDE.is_file() else shutil.which("nats-server")
@@ -169,9 +170,14 @@ def limb_frame(number: int) -> NDArray[Any]:
 
 
 class Stage:
-    """An outlet, its fake desk, what it said and what it injected; `play` feeds it from a thread at 60 Hz."""
+    """An outlet, its fake desk, what it said and what it injected; `play` feeds it from a thread at 60 Hz.
 
-    def __init__(self, name: str = "echelon", **nats: Any) -> None:
+    With `grids` every bar has a new one, whose number is the bar's, counted from 1.
+    """
+
+    def __init__(self, name: str = "echelon", *, grids: bool = False, **nats: Any) -> None:
+        self._grids = grids
+        self._book = Book(("house",))
         self.config = Config(engine=Engine(name=name), nats=Nats(**nats))
         self.desk = FakeDesk()
         self.said: list[tuple[str, str]] = []
@@ -182,6 +188,7 @@ class Stage:
             lambda *motion: self.injected.append(motion),
             lambda event, text: self.said.append((event, text)),
             session="s",
+            book=self._book,
         )
         self.frame = 0
         self.longest_s = 0.0
@@ -192,6 +199,11 @@ class Stage:
         """Offer the next control records."""
         made = controls(self.frame, count, bar_frames=bar_frames)
         made["time_ns"] += self._start_ns
+        if self._grids:
+            made["grid"] = made["bar"] + 1
+            new = np.zeros(count, GRID)
+            new["number"], new["bar"], new["cell"] = made["grid"], made["bar"], (made["grid"] % 81)[:, None, None]
+            self._book.add(new)
         self.frame += count
         began = time.perf_counter()
         self.outlet.offer(made, events, time.monotonic_ns())
@@ -250,7 +262,7 @@ def run(work: Callable[[], Awaitable[Any]], patience_s: float = 60.0) -> Any:
 
 
 async def stored_ids(connection: Any, name: str = "echelon") -> list[str]:
-    """Return the ids of all stored bars in the order of the stream."""
+    """Return the ids of all stored bars and grids in the order of the stream."""
     stream = connection.jetstream(timeout=10)
     info = await stream.stream_info(f"ECHELON_{name}")
     ids = []

@@ -53,11 +53,12 @@ def perform(
     each_block: Callable[[int], None] | None = None,
     seconds: int = 6,
     epoch: int = 1,
+    band: Any = None,
 ) -> Performance:
     """Perform with a clock that trembles, late motion, settings, devices, notes and panic.
 
-    With `shared`, its rings are left to somebody else: the records returned are empty. `each_block` is told the number
-    of every block that is about to be played.
+    A `band` (echelon_bridges.band.Band) plays along. With `shared`, its rings are left to somebody else: the records
+    returned are empty. `each_block` is told the number of every block that is about to be played.
     """
     units.link()
     settings["log"] = 1
@@ -71,6 +72,8 @@ def perform(
     origin_ns, fed = 7_000_000_000 * epoch, 0
     live, command, devices = settings.copy(), np.zeros(1, COMMAND), np.zeros(1, DEVICES)
     sound, controls, inputs, events = [], [], [], []
+    if band is not None:
+        rings.publish(shared["grids"], band.first())
     for block in range(seconds * RATE // BLOCK):
         if each_block is not None:
             each_block(block)
@@ -102,6 +105,8 @@ def perform(
             controls.append(drained(shared["records"], CONTROL))
             inputs.append(drained(shared["inputs"], INPUT))
             events.append(drained(shared["events"], EVENT))
+            if band is not None and (grid := band.feed(controls[-1], live[0])) is not None:
+                rings.publish(shared["grids"], grid)
     if not ours:
         return Performance(np.concatenate(sound), *(np.zeros(0, dtype) for dtype in (CONTROL, INPUT, EVENT)))
     return Performance(*(np.concatenate(each) for each in (sound, controls, inputs, events)))

@@ -90,5 +90,5 @@ def same_inputs(a: Any, b: Any) -> bool:
     """Whether two logs took the same: of each input only the field of its kind counts."""
     if len(a) != len(b) or any((a[n] != b[n]).any() for n in ("epoch", "frame", "sample", "kind")):
         return False
-    fields = {1: "motion", 2: "settings", 3: "devices", 4: "command"}
+    fields = {1: "motion", 2: "settings", 3: "devices", 4: "command", 6: "grid"}
     return all(same(a[name][a["kind"] == kind], b[name][b["kind"] == kind]) for kind, name in fields.items())

@@ -10,6 +10,7 @@ same motion gives the same notes.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 
 from echelon_engine import live
 from echelon_engine.config import Config
-from echelon_engine.memory import GRID, MODES
+from echelon_engine.errors import UsageError, nearest
+from echelon_engine.memory import CONTROL, GRID, MODES
 from echelon_models.music import styles
 from echelon_models.music.conductor import Conductor
 from echelon_models.music.score import Heard, Score
@@ -28,26 +30,33 @@ from echelon_models.music.styles import Style
 
 BEATS_PER_BAR = 4
 ASKED_BEAT = 3  # of each bar: a beat before the bar line
+KNOWN = "`echelon-engine styles` lists them"
+
+Stamp = tuple[str, int, int] | None  # folder, time of change in ns and size of a file
 
 
 class Band:
     """A conductor with the styles that a person may choose from. Raises `UserError` for a style that is no good.
 
-    Grids are numbered on from `numbered_from`. A style that cannot be read when it is asked for later is said once in
-    `take_notices`, and the last one goes on.
+    Grids are numbered on from `numbered_from`. A style's file is read when it is asked for, and again when it has
+    changed; one that cannot be read is said once in `take_notices`, and the band goes on in the style it has.
     """
 
     def __init__(self, config: Config, numbered_from: int = 0) -> None:
         self._folder = Path(config.band.styles) if config.band.styles else None
         self._names = live.styles(config.band.styles)
-        style = config.band.style.lower()
-        self._loaded: dict[str, Style | None] = {style: styles.load(style, self._folder)}
-        self._style = self._names.index(style)
-        self._conductor = Conductor(self._loaded[style] or styles.load(style), config.band.seed, config.band.mode)
+        name = config.band.style.lower()
+        if name not in self._names:
+            raise UsageError(f"band.style = {name!r}", "no such style", nearest(name, self._names) or KNOWN)
+        self._style = self._names.index(name)
+        self._known: dict[int, tuple[Stamp, Style | None]] = {}
+        self._known[self._style] = self._stamp(self._style), (style := styles.load(name, self._folder))
+        self._conductor = Conductor(style, config.band.seed, config.band.mode)
         self._asked = -1  # bar for which was answered last
-        self._heard: list[NDArray[Any]] = []
+        self._heard: list[bytes] = []  # the records since then
         self._number = numbered_from
         self._epoch = -1
+        self._begun = False  # the first grid waits for the audio process to come
         self._notices: list[str] = []
 
     def take_notices(self) -> list[str]:
@@ -57,28 +66,36 @@ class Band:
 
     def first(self) -> NDArray[Any]:
         """Return the grid with which a performance begins, GRID (1,): nothing was heard yet, and it plays at once."""
+        self._begun = True
         return self._grid(0, self._conductor.compose(0, Heard(active=True)))
 
     def feed(self, records: NDArray[Any], settings: Any) -> NDArray[Any] | None:
-        """Take new memory.CONTROL (n,), rising in time; return the next bar's GRID (1,) when its time has come.
+        """Take new memory.CONTROL (n,), rising in time; return the next GRID (1,) when its time has come.
 
-        `settings` is the memory.SETTINGS in force. Of several bars at once only the last is answered.
+        `settings` is the memory.SETTINGS in force. Of several bars at once only the last is answered. An audio process
+        that replaced another has no grid: it gets one at once.
         """
         answer = None
-        for i in range(len(records)):
-            record = records[i]
+        for record in records:
+            beat = float(record["beat"])
+            bar = math.floor((beat + BEATS_PER_BAR - ASKED_BEAT) / BEATS_PER_BAR)
             if record["epoch"] != self._epoch:  # another audio process, whose clock begins at beat 0
-                self._epoch, self._asked = int(record["epoch"]), -1
+                waits = not self._begun and not record["grid"]
+                self._epoch, self._asked, self._begun = int(record["epoch"]), 0, False
                 self._heard.clear()
-            bar = math.floor((float(record["beat"]) + BEATS_PER_BAR - ASKED_BEAT) / BEATS_PER_BAR)
-            self._heard.append(records[i : i + 1].copy())
-            if bar > self._asked and bar > 0:
-                self._asked = bar
+                if waits:
+                    self._heard.append(record.tobytes())
+                    answer = self._answer(math.floor(beat / BEATS_PER_BAR), settings)
+            self._heard.append(record.tobytes())
+            if bar > self._asked:
                 answer = self._answer(bar, settings)
         return answer
 
     def _answer(self, bar: int, settings: Any) -> NDArray[Any]:
-        heard, self._heard = np.concatenate(self._heard), []
+        self._asked = max(bar, self._asked)
+        heard = np.frombuffer(b"".join(self._heard), CONTROL)  # bytes: record by record NumPy goes field by field
+        self._heard.clear()
+        self._number = max(self._number, int(heard["grid"][-1]))
         self._follow(settings)
         scale = float(settings["energy_scale"][int(settings["focus"])])
         told = Heard.of_records(heard, heard["band"][-1])
@@ -87,19 +104,33 @@ class Band:
     def _follow(self, settings: Any) -> None:
         """Take the style and the mode that are asked for now."""
         wanted = int(settings["style"])
-        if wanted != self._style and 0 <= wanted < len(self._names):
-            name = self._names[wanted]
-            if name not in self._loaded:
-                try:
-                    self._loaded[name] = styles.load(name, self._folder)
-                except styles.StyleError as error:
-                    self._loaded[name] = None
-                    self._notices.append(f"{error}; the band goes on in its style")
-            if (style := self._loaded[name]) is not None:
-                self._style, self._conductor.style = wanted, style
+        if 0 <= wanted < len(self._names) and (style := self._read(wanted)) is not None:
+            self._style, self._conductor.style = wanted, style
         mode = MODES[int(settings["mode"])]
         if mode != self._conductor.mode and mode in live.INSTALLED:
             self._conductor.mode = mode
+
+    def _read(self, number: int) -> Style | None:
+        """Return a style as its file is now; None, said once for each state of the file, where it is no good."""
+        stamp = self._stamp(number)
+        if number not in self._known or self._known[number][0] != stamp:
+            style = None
+            try:
+                style = styles.load(self._names[number], self._folder)
+            except styles.StyleError as error:
+                self._notices.append(f"{error}; the band goes on in its style")
+            self._known[number] = stamp, style
+        return self._known[number][1]
+
+    def _stamp(self, number: int) -> Stamp:
+        """Return what tells whether a style's file has changed; None where there is none."""
+        name = f"{self._names[number]}.toml"
+        for folder in (self._folder, styles.FOLDER):
+            if folder is not None:
+                with contextlib.suppress(OSError):
+                    found = (folder / name).stat()
+                    return str(folder), found.st_mtime_ns, found.st_size
+        return None
 
     def _grid(self, bar: int, score: Score) -> NDArray[Any]:
         style = self._conductor.style

@@ -24,7 +24,7 @@ from echelon_bridges.sensors import Sensor
 from echelon_engine.block import SharedBlock
 from echelon_engine.config import Config
 from echelon_engine.errors import UserError
-from echelon_engine.memory import DEVICES, SHARED, TOOK_MOTION
+from echelon_engine.memory import DEVICES, GRID, SHARED, TOOK_GRID, TOOK_MOTION
 
 if TYPE_CHECKING:
     from echelon_bridges.band import Band
@@ -102,6 +102,7 @@ def load_rings() -> ModuleType:
     ):
         rings.push(ring, np.zeros(1, ring["item"].dtype))
     rings.publish(np.zeros(1, SHARED["devices"])[0], np.zeros(1, DEVICES))
+    rings.publish(np.zeros(1, SHARED["grids"])[0], np.zeros(1, GRID))
     return rings
 
 
@@ -121,6 +122,7 @@ class Bridges:
         if self._script is not None:
             self._stand_in = "the session"
         self._told_playing = False
+        self._told_conductor = ""
         self._begun = self._told_end = self._told_silence = self._told_failure = False
         self.hub, warnings = Hub.open(config)
         self.sensors = self.hub.sensors
@@ -170,8 +172,13 @@ class Bridges:
             say("warning", text=f"{error}; the band repeats what it has")
             return None
         if self._script is None and not self._shared["counters"]["control_frames"]:
-            self._rings.publish(self._shared["grids"], band.first())
+            self._hand_over(band.first())
         return band
+
+    def _hand_over(self, grid: NDArray[Any]) -> None:
+        """Give the callback a memory.GRID (1,), and those who tell of it."""
+        self._rings.publish(self._shared["grids"], grid)
+        self.outlets.grids.add(grid)
 
     def run(self, ended: Event) -> None:
         """Bridge until told to leave."""
@@ -291,6 +298,7 @@ class Bridges:
         taken = script.feed()
         header = self._shared["header"]
         self.outlets.body(int(header["focus"]), taken["motion"][taken["kind"] == TOOK_MOTION])
+        self.outlets.grids.add(taken["grid"][taken["kind"] == TOOK_GRID])
         over = header["live_seen"] or script.ended or header["epoch"] > 1
         if over or self._shared["counters"]["start_ns"]:  # the audio process may be the last to start: it is to wait
             header["scripted"] = 0  # whatever is started from now on is live
@@ -305,8 +313,14 @@ class Bridges:
         if self._band is None or self._script is not None or not len(controls):
             return
         settings = self._rings.newest(self._shared["settings"])
-        if (grid := self._band.feed(controls, settings)) is not None:
-            self._rings.publish(self._shared["grids"], grid)
+        try:
+            if (grid := self._band.feed(controls, settings)) is not None:
+                self._hand_over(grid)
+        except Exception as error:  # whatever it is, sensors and connections go on, and so does the last grid
+            text = f"the conductor failed ({type(error).__name__}: {error}); the band repeats what it has"
+            if text != self._told_conductor:
+                self._told_conductor = text
+                say("warning", text=f"{text}; please report this")
         for text in self._band.take_notices():
             say("warning", text=text)
 

@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "inspect": "show the format, shapes and certificate of a weights file",
     "infer": "run one model alone, frame by frame, on arrays from a file",
     "sessions": "list, inspect, draw and export what `session.log` kept",
+    "styles": "what the band can play: list, show, check and preview styles",
     "grid": "grids of music: shown, listed as onsets, converted between text, MIDI, arrays and pictures",
     "train": "make data sets, train, evaluate and export the models",
     "bench": "measure speed and latency",

@@ -208,6 +208,40 @@ def models(config: Config) -> Iterator[Row]:
             yield Row(f"model {name}", "ok", f"{chosen}: certificate holds ({figures})")
 
 
+def styles(config: Config) -> Iterator[Row]:
+    """The chosen style, and every file in the folder of a person's own."""
+    from echelon_engine import live
+    from echelon_engine.errors import nearest
+    from echelon_models.music import styles as files
+
+    folder = Path(config.band.styles) if config.band.styles else None
+    chosen, known = config.band.style.lower(), live.styles(config.band.styles)
+    if chosen not in known:
+        yield Row("style", "fail", f"{chosen!r}: no such style", nearest(chosen, known) or f"known: {', '.join(known)}")
+    else:
+        try:
+            style = files.load(chosen, folder)
+            yield Row("style", "ok", f"{chosen}: {style.about}, {style.tempo[0]:g} to {style.tempo[2]:g} bpm")
+        except UserError as error:
+            yield Row("style", "fail", f"{error.value}: {error.rule}", error.remedy)
+    if folder is None:
+        return
+    if not folder.is_dir():
+        yield Row("styles", "warn", f"{folder}: no such folder", "make it, or correct band.styles")
+        return
+    bad = 0
+    for path in sorted(folder.glob("*.toml")):
+        try:
+            files.load(str(path))
+            if path.stem != path.stem.lower():
+                raise UserError(str(path), "a style is chosen in lower case", f"call it {path.stem.lower()}.toml")
+        except UserError as error:
+            bad += 1
+            yield Row("styles", "warn", f"{error.value}: {error.rule}", error.remedy)
+    if not bad:
+        yield Row("styles", "ok", f"{len(list(folder.glob('*.toml')))} of your own in {folder}")
+
+
 def nats(config: Config) -> Iterator[Row]:
     """The extra, and whether the configured server answers."""
     from echelon_bridges.nats_link import connection, server
@@ -280,6 +314,7 @@ CHECKS: tuple[Callable[[Config], Iterator[Row]], ...] = (
     memory,
     ports,
     models,
+    styles,
     nats,
     midi,
     engines,

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_bridges.desk import Desk
+from echelon_bridges.messages.grids import Book
+from echelon_engine import live
 from echelon_engine.config import Config
 from echelon_engine.errors import UserError
 
@@ -62,13 +64,15 @@ class Motion(NamedTuple):
 
 
 class Outlets:
-    """All of them. `say(event, text=..)` tells people; `inbox` holds motion that came in."""
+    """All of them. `say(event, text=..)` tells people; `inbox` holds motion that came in, `grids` what may play."""
 
     def __init__(self, config: Config, shared: Any, say: Say) -> None:
         from echelon_bridges.session.tap import Taps
 
         self.desk = Desk(config.engine.name, shared, lambda text: say("warning", text=text))
         self.inbox: deque[Motion] = deque(maxlen=INBOX)
+        self.grids = Book(live.styles(config.band.styles))
+        self.grids.add(shared["grids"]["slot"])  # after a restart: what plays is one of the last three
         self._shared, self._say = shared, say
         self._restarted = int(shared["header"]["epoch"]) > 1
         self._taps = Taps(shared)
@@ -134,7 +138,9 @@ class Outlets:
                 from echelon_bridges.nats_link.outlet import NatsOutlet
 
                 session = self._log.path.name if self._log is not None else ""  # one name for a bar everywhere
-                self._outlets.append(NatsOutlet(config, self.desk, self._receive, self._say, session=session))
+                self._outlets.append(
+                    NatsOutlet(config, self.desk, self._receive, self._say, session=session, book=self.grids)
+                )
         self._performers: Performers | None = None
         if config.motion.performers > 1 and self._outlets:
             from echelon_bridges.performers import Performers

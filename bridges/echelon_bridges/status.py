@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from echelon_engine.memory import ENGINE_STATES, FROZEN, HELD, LOAD_BINS_PER_PERIOD, PRESENT
+from echelon_engine.band import BAND
+from echelon_engine.live import TEMPO_SOURCES
+from echelon_engine.memory import ENGINE_STATES, FROZEN, HELD, LOAD_BINS_PER_PERIOD, MODES, PRESENT, SECTIONS
 
 LATENCY_OF_MOTION_NS = 1_000_000_000  # older motion is no longer what is heard
 COUNTED = (
@@ -63,12 +65,14 @@ def collect(
     sensors: Sequence[dict[str, Any]],
     outlets: dict[str, Any] | None = None,
     recording: dict[str, Any] | None = None,
+    styles: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the status document, ready for JSON.
 
     `shared` is the record of memory.SHARED, `snapshot` the newest memory.CONTROL, `settings` the memory.SETTINGS in
-    force, `audio` what the audio process said when it was ready, the others what the supervisor knows. Loads are shares
-    of a block's period, 0..1; `motion_delay_ms` is what the de-jitter adds now, 0 in low latency.
+    force, `audio` what the audio process said when it was ready, `styles` the names of all styles in the order of their
+    numbers, the others what the supervisor knows. Loads are shares of a block's period, 0..1; `motion_delay_ms` is what
+    the de-jitter adds now, 0 in low latency.
     """
     counters, header = shared["counters"], shared["header"]
     histogram = counters["block_histogram"].copy()
@@ -92,6 +96,8 @@ def collect(
         "tempo_bpm": round(float(snapshot["tempo_bpm"]), 2),
         "bar": int(snapshot["bar"]),
         "beat": round(float(snapshot["beat"]), 3),
+        "tempo_source": _named(TEMPO_SOURCES, int(settings["tempo_source"])),
+        "band": _band(snapshot, settings, styles),
         "c": round(float(snapshot["c"]), 4),
         "energy": round(float(snapshot["energy"]), 4),
         "loudness_db": round(max(float(snapshot["loudness_db"]), -200.0), 2),
@@ -110,6 +116,35 @@ def collect(
         "outlets": dict(outlets or {}),
         "recording": recording,
     }
+
+
+def _named(names: Sequence[str], index: int) -> str:
+    return names[index] if 0 <= index < len(names) else str(index)
+
+
+def _band(snapshot: Any, settings: Any, styles: Sequence[str]) -> dict[str, Any]:
+    """Return what the band plays: style and section are null before its first grid, `wanted` is the style asked for."""
+    playing = bool(snapshot["grid"])
+    return {
+        "on": bool(settings["band"]),
+        "style": _named(styles, int(snapshot["style"])) if playing else None,
+        "wanted": _named(styles, int(settings["style"])),
+        "mode": _named(MODES, int(settings["mode"])),
+        "section": _named(SECTIONS, int(snapshot["section"])) if playing else None,
+        "grid": int(snapshot["grid"]),
+        "step": int(snapshot["step"]),
+        "parameters": {row.name: round(float(snapshot["band"][row.lane]), 4) for row in BAND},
+    }
+
+
+def _conducted(band: dict[str, Any]) -> str:
+    """Return what the band plays as a few words."""
+    if not band["on"]:
+        return "off"
+    if band["style"] is None:
+        return f"{band['wanted']}, {band['mode']}, has not begun"
+    wanted = f" (then {band['wanted']})" if band["wanted"] != band["style"] else ""
+    return f"{band['style']}{wanted}, {band['section']}, {band['mode']}"
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -132,7 +167,8 @@ def table(status: dict[str, Any]) -> str:
         ("trouble", f"{s['underruns']} underruns, {s['late_blocks']} late, {s['overload_blocks']} over their period"),
         ("load", f"p50 {s['load_p50']:.1%}, p99 {s['load_p99']:.1%}, max {s['load_max']:.1%} of a block's period"),
         ("state", f"{s['state']}, commitment {s['c']:.2f}, energy {s['energy']:.2f} m/s, {s['voices']} voices"),
-        ("clock", f"{s['tempo_bpm']:.1f} bpm, bar {s['bar']}, beat {s['beat']:.1f}"),
+        ("clock", f"{s['tempo_bpm']:.1f} bpm ({s['tempo_source']}), bar {s['bar']}, beat {s['beat']:.1f}"),
+        ("band", _conducted(s["band"])),
         ("level", f"{s['loudness_db']:.1f} dBFS"),
         ("latency", latency),
         ("drops", ", ".join(f"{count} {what}" for what, count in s["drops"].items())),
@@ -187,7 +223,11 @@ def _sensor(sensor: dict[str, Any]) -> tuple[str, ...]:
 def line(status: dict[str, Any]) -> str:
     """Return the document as the one line that a terminal shows: what a performer has to see at a glance."""
     s = status
-    parts = [f"{s['state']:<13}", f"{s['tempo_bpm']:5.1f} bpm"]
+    band = s["band"]
+    plays = (
+        "band off" if not band["on"] else f"{band['style'] or band['wanted']} {band['section'] or '-'} {band['mode']}"
+    )
+    parts = [f"{s['state']:<13}", f"{s['tempo_bpm']:5.1f} bpm {s['tempo_source']}", plays]
     for sensor in s["sensors"]:
         frames, lost = int(sensor.get("frames") or sensor.get("readings") or 0), int(sensor.get("lost", 0))
         if frames:

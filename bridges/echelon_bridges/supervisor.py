@@ -46,6 +46,7 @@ class Supervisor:
         self.config = config
         self.name = config.engine.name
         self.settings = live.initial_settings(config)
+        self._styles = live.styles(config.band.styles)
         self.sensors: list[dict[str, Any]] = []
         self.outlets: dict[str, Any] = {}
         self.recording: dict[str, Any] | None = None
@@ -268,6 +269,7 @@ class Supervisor:
             sensors=self.sensors,
             outlets=self.outlets,
             recording=self.recording,
+            styles=self._styles,
         )
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:

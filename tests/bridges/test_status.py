@@ -8,8 +8,9 @@ import pytest
 
 from echelon_bridges import status
 from echelon_bridges.terminal import Terminal, key_values
+from echelon_engine.band import BAND
 from echelon_engine.block import new_shared
-from echelon_engine.memory import CONTROL, COUNTERS, FROZEN, HELD, PRESENT, SETTINGS
+from echelon_engine.memory import CONTROL, COUNTERS, FROZEN, HELD, PRESENT, SECTIONS, SETTINGS
 
 
 def moving(flags: int = PRESENT, age_ms: float = 20.5) -> np.void:
@@ -22,7 +23,9 @@ def moving(flags: int = PRESENT, age_ms: float = 20.5) -> np.void:
     return snapshot
 
 
-def document(snapshot: np.void | None = None, low_latency: bool = False, **changes: object) -> dict[str, object]:
+def document(
+    snapshot: np.void | None = None, low_latency: bool = False, band: bool = True, **changes: object
+) -> dict[str, object]:
     """A status document of a small engine that has played a while."""
     shared = new_shared(48000, 480)  # a period of 10 ms
     counters = shared["counters"]
@@ -34,6 +37,7 @@ def document(snapshot: np.void | None = None, low_latency: bool = False, **chang
     shared["frames"]["dropped"][2, 0] = 4
     settings = np.zeros(1, SETTINGS)[0]
     settings["motion_delay_ms"], settings["low_latency"] = 40.0, low_latency
+    settings["band"], settings["style"], settings["mode"], settings["tempo_source"] = band, 1, 1, 2
     found = status.collect(
         shared,
         moving() if snapshot is None else snapshot,
@@ -44,6 +48,7 @@ def document(snapshot: np.void | None = None, low_latency: bool = False, **chang
         audio={"device": "null", "latency_ms": 10.7},
         processes=[{"name": "audio", "pid": 41, "state": "ready", "restarts": 0}],
         sensors=[{"name": "mocopi", "port": 12351, "rate_hz": 59.9, "frames": 90, "lost": 10}],
+        styles=("house", "techno"),
     )
     return {**found, **changes}
 
@@ -88,6 +93,28 @@ def test_low_latency_has_no_jitter_delay() -> None:
     assert (found["motion_delay_ms"], found["low_latency"]) == (0.0, True)
     assert "low latency" in status.table(found)
     assert "40 ms of it against jitter" in status.table(document())
+
+
+def test_band_is_seen_at_a_glance() -> None:
+    """Style, section, mode and who sets the tempo stand in the document, the table and the line, before and in play."""
+    before = document()
+    assert (before["band"]["style"], before["band"]["wanted"], before["tempo_source"]) == (None, "techno", "performer")
+    assert "techno - continuous" in status.line(before)
+    assert "techno, continuous, has not begun" in status.table(before)
+    snapshot = moving()
+    snapshot["grid"], snapshot["step"], snapshot["section"], snapshot["style"] = 5, 9, SECTIONS.index("build"), 0
+    snapshot["mode"], snapshot["band"] = 1, 0.25
+    found = json.loads(json.dumps(document(snapshot), allow_nan=False))
+    band = found["band"]
+    assert (band["on"], band["style"], band["wanted"], band["mode"]) == (True, "house", "techno", "continuous")
+    assert (band["section"], band["grid"], band["step"]) == ("build", 5, 9)
+    assert band["parameters"] == {row.name: 0.25 for row in BAND}
+    assert "house (then techno), build, continuous" in status.table(found)
+    assert "96.0 bpm (performer)" in status.table(found)
+    assert "96.0 bpm performer  house build continuous" in status.line(found)
+    off = document(snapshot, band=False)
+    assert "band off" in status.line(off)
+    assert off["band"]["on"] is False
 
 
 def test_connections_are_seen_at_a_glance() -> None:

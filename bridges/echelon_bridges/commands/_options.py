@@ -65,6 +65,17 @@ def check_connections(config: Config) -> None:
         raise UsageError(error.value, error.rule, error.remedy) from None
 
 
+def check_band(config: Config) -> None:
+    """Refuse a style or mode that cannot be played before anything is started or compiled: `UserError`."""
+    from echelon_engine import live
+
+    live.initial_settings(config)
+    if config.band.enabled:
+        from echelon_bridges.band import Band
+
+        Band(config)
+
+
 def engine_name(arguments: Namespace) -> str:
     """Return the name of the engine a command talks to, checked."""
     from echelon_engine.config_file import key_named

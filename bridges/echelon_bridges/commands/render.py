@@ -72,6 +72,7 @@ def run(arguments: Namespace) -> int:
         raise UsageError("--anyway", "is for sessions", f"{arguments.motion} is none; leave it out")
     if arguments.motion != DANCER:
         _options.check_input(arguments.motion, "motion file")
+    _options.check_band(config)
     hold_s = HOLD_S if arguments.hold is None else arguments.hold
     frames, seconds = _motion(config, arguments.motion, arguments.seconds, hold_s)
 

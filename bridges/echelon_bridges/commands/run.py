@@ -58,6 +58,7 @@ def run(arguments: Namespace) -> int:
     if config.output.record:
         _options.check_output(config.output.record, ".wav")
     _options.check_connections(config)
+    _options.check_band(config)
     code = supervise(config, arguments.seconds)
     for number in SIGNALS:  # everything is gone already: a late Ctrl-C must not look like a failure
         signal.signal(number, signal.SIG_IGN)

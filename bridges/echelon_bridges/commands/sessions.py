@@ -16,8 +16,9 @@ ACTIONS = {
     "list": (0, "[DIR]"),
     "inspect": (1, "SESSION"),
     "plot": (2, "SESSION OUT.png"),
-    "export": (2, "SESSION OUT.npz"),
+    "export": (2, "SESSION OUT.npz|.mid|.txt"),
 }
+MUSIC = (".mid", ".txt")  # what the band played; .npz holds everything
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -27,7 +28,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="*",
         metavar="WORD",
         help="[DIR]: list the sessions there (default: session.log); inspect SESSION; plot SESSION OUT.png; "
-        "export SESSION OUT.npz. SESSION is the folder of one",
+        "export SESSION OUT.npz (everything, as arrays), OUT.mid or OUT.txt (what the band played). "
+        "SESSION is the folder of one",
     )
     _options.add_config(parser)
 
@@ -47,7 +49,7 @@ def run(arguments: Namespace) -> int:
         return _list(arguments, words[0] if words else "")
     from echelon_bridges.session.reader import Session
 
-    target = _options.check_output(words[1], {"plot": ".png", "export": ".npz"}[action]) if len(words) > 1 else None
+    target = _options.check_output(words[1], _suffix(action, words[1])) if len(words) > 1 else None
     session = Session.open(words[0])
     if target is None:
         print(describe(session))
@@ -57,9 +59,19 @@ def run(arguments: Namespace) -> int:
         draw(session, target)
         print(f"{target}: {session.seconds:.1f} s of {session.name}")
     else:
-        _export(session, target)
+        if target.suffix.lower() in MUSIC:
+            _export_music(session, target)
+        else:
+            _export(session, target)
         print(f"{target}: {session.seconds:.1f} s of {session.name}")
     return 0
+
+
+def _suffix(action: str, name: str) -> str:
+    """Return how the output must end: of several that may be, the one that was named."""
+    if action == "plot":
+        return ".png"
+    return next((suffix for suffix in MUSIC if name.lower().endswith(suffix)), ".npz")
 
 
 def _list(arguments: Namespace, given: str) -> int:
@@ -112,6 +124,7 @@ def state(session: Session) -> str:
 
 def describe(session: Session) -> str:
     """Return everything that a person may want to know about a session."""
+    from echelon_bridges.session import band
     from echelon_bridges.session import format as form
 
     header = session.header
@@ -136,6 +149,7 @@ def describe(session: Session) -> str:
             f"life {life.epoch:<5} {_duration(life.seconds)} from wall {begun:.3f} s, {len(life.controls)} control "
             f"frames ({life.plays} can be played again), {len(life.events)} note events; took {taken}"
         )
+        lines += [f"           band: {text}" for text in band.summary(life, session.styles)]
         lines += [f"           missing: {text}" for text in life.missing]
     for mark in session.marks:
         lines.append(f"mark       life {mark.get('epoch')}, frame {mark.get('frame')}: {mark.get('text')}")
@@ -151,6 +165,7 @@ def _export(session: Session, target: Path) -> None:
 
     import numpy as np
 
+    from echelon_bridges.session import band
     from echelon_engine.errors import UserError
 
     lives = session.lives()
@@ -159,9 +174,33 @@ def _export(session: Session, target: Path) -> None:
     arrays: dict[str, Any] = {
         name: np.concatenate([getattr(life, name) for life in lives]) for name in ("controls", "inputs", "events")
     }
+    arrays["grids"] = np.concatenate([band.grids(life) for life in lives])
     for name, value in (("header", session.header), ("bars", session.bars), ("marks", session.marks)):
         arrays[name] = np.array(json.dumps(value))
     try:
         np.savez_compressed(target, **arrays)
     except OSError as error:
         raise UserError(str(target), f"cannot be written ({error.strerror})", "choose another place") from None
+
+
+def _export_music(session: Session, target: Path) -> None:
+    """Write what the band played, all lives one after the other, as a MIDI file or as text."""
+    import sys
+
+    import numpy as np
+
+    from echelon_bridges.session import band
+    from echelon_engine.errors import UserError
+    from echelon_models.music import files
+    from echelon_models.music.piece import piece
+
+    parts = [part for life in session.lives() if len(part := band.piece(life))]
+    if not parts:
+        raise UserError(str(session.path.parent), "holds no grid: the band did not play", "export to .npz instead")
+    whole = piece(np.concatenate([part.grids for part in parts]), np.concatenate([part.bpm for part in parts]).tolist())
+    try:
+        files.write(target, whole)
+    except OSError as error:
+        raise UserError(str(target), f"cannot be written ({error.strerror})", "choose another place") from None
+    for note in (note for part in parts for note in part.notes):
+        print(f"  {note}", file=sys.stderr)

@@ -7,7 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echelon_bridges.messages.fields import DYNAMICS, SILENCE_DB, Dynamics, Statistic, finite, levels_db, state_name
+from echelon_bridges.messages.fields import (
+    DYNAMICS,
+    SILENCE_DB,
+    BandPositions,
+    Dynamics,
+    Statistic,
+    finite,
+    levels_db,
+    mode_name,
+    section_name,
+    state_name,
+)
+from echelon_bridges.messages.grids import Book
 from echelon_bridges.messages.table import Bar
 from echelon_engine.memory import CONTROL, CONTROL_RATE_HZ, LATENT_STATE_NAMES, NOTE_ON
 
@@ -17,19 +29,25 @@ _LATENT = [LATENT_STATE_NAMES.index(name) for name in DYNAMICS if name in LATENT
 
 
 def bar_id(session: str, epoch: int, bar: int) -> str:
-    """Return the id of one bar (or of the grid that begins in it): no two of one engine are the same."""
+    """Return the id of one bar: no two of one engine are the same."""
     return f"{session}-{epoch}-{bar}"
+
+
+def grid_id(session: str, epoch: int, bar: int) -> str:
+    """Return the id of the grid that begins in a bar: no two are the same, and none is a bar's."""
+    return f"{bar_id(session, epoch, bar)}-grid"
 
 
 class BarTracker:
     """Derives one `Bar` a bar; give it every control record and event, in order.
 
     A bar is finished by the first record of another one. The bar in which the tracker began, one with missing records,
-    and the one cut off by a replaced audio process (`epoch`) say `complete: false`.
+    and the one cut off by a replaced audio process (`epoch`) say `complete: false`. `book` knows the grids that play.
     """
 
-    def __init__(self, engine: str, session: str) -> None:
+    def __init__(self, engine: str, session: str, book: Book | None = None) -> None:
         self.engine, self.session = engine, session
+        self._book = Book() if book is None else book
         self._sequence = 0
         self._records = np.zeros(256, CONTROL)  # of the bar in progress; grows with the longest
         self._frames = 0
@@ -107,7 +125,24 @@ class BarTracker:
             notes=self._count_notes(epoch, end_frame),
             z=finite(last["z"]).round(6).tolist(),
             dynamics=_dynamics(records),
+            **self._band(records),
         )
+
+    def _band(self, records: NDArray[Any]) -> dict[str, Any]:
+        """Return what the band did; the grid is the one at the bar's end, the first record may be of the one before."""
+        last = records[-1]
+        number = int(last["grid"])
+        if not number:
+            return {}
+        return {
+            "activations": np.minimum(finite(records["track"]).mean(axis=0), 1.0).round(6).tolist(),
+            "genre": self._book.style(int(last["style"])),
+            "section": section_name(int(last["section"])),
+            "mode": mode_name(int(last["mode"])),
+            "parameters": BandPositions(*finite(records["band"]).mean(axis=0).round(6).tolist()),
+            "grid_number": number,
+            "grid": self._book.cells(number),
+        }
 
     def _count_notes(self, epoch: int, end_frame: int) -> int:
         """Return how many notes began before the frame, and forget them."""

@@ -10,8 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_bridges import status as status_document
-from echelon_bridges.messages.fields import Latent, Note, Performer, Positions, Values, finite, level_db, state_name
-from echelon_bridges.messages.table import Body, Health, Params, Performers, State
+from echelon_bridges.messages.bars import grid_id
+from echelon_bridges.messages.fields import (
+    BandPositions,
+    BandState,
+    Latent,
+    Note,
+    Performer,
+    Positions,
+    Values,
+    finite,
+    level_db,
+    mode_name,
+    section_name,
+    state_name,
+)
+from echelon_bridges.messages.grids import Book
+from echelon_bridges.messages.table import Body, Grid, Health, Params, Performers, State
 from echelon_engine.memory import (
     ALL_OFF,
     BREAK,
@@ -68,8 +83,9 @@ def _floats(record: np.dtype[Any], *names: str) -> NDArray[np.int64]:
 _STATE = _floats(
     CONTROL,
     "c", "energy", "lr_pan", "transition_intensity", "dell_coherence", "tempo_bpm", "freshness", "x",
-    "latent",
+    "latent", "band",
 )  # fmt: skip
+_LATENTS = CONTROL["latent"].shape[0]
 _BODY = _floats(LIMB_FRAME, "heading", "origin", "rotation", "position")
 
 
@@ -87,8 +103,8 @@ def params(record: Any, made: Stamp) -> Params:
     )
 
 
-def state(record: Any, made: Stamp) -> State:
-    """Return the state in one memory.CONTROL, rounded to 6 decimals."""
+def state(record: Any, made: Stamp, book: Book | None = None) -> State:
+    """Return the state in one memory.CONTROL, rounded to 6 decimals; `book` knows the styles' names."""
     flags = int(record["flags"])
     # All fields in one turn: one by one they take thrice as long.
     numbers = finite(np.frombuffer(record.tobytes(), np.float32)[_STATE]).round(6).tolist()
@@ -112,13 +128,54 @@ def state(record: Any, made: Stamp) -> State:
         transition_intensity=transition,
         dell_coherence=coherence,
         freshness=rest[:2],
-        latent=Latent(*rest[8:]),
+        latent=Latent(*rest[8 : 8 + _LATENTS]),
         tempo_bpm=tempo,
         bar=int(record["bar"]),
         beat=_number(record["beat"]),
         loudness_db=level_db(float(record["loudness_db"])),
         voices=int(record["voices"]),
         latency_ms=status_document.latency_ms(record),
+        band=_band(record, rest[8 + _LATENTS :], book),
+    )
+
+
+def _band(record: Any, parameters: list[float], book: Book | None) -> BandState | None:
+    number = int(record["grid"])
+    if not number:
+        return None
+    return BandState(
+        grid=number,
+        step=int(record["step"]),
+        section=section_name(int(record["section"])),
+        style=None if book is None else book.style(int(record["style"])),
+        mode=mode_name(int(record["mode"])),
+        parameters=BandPositions(*parameters),
+    )
+
+
+def grid(record: Any, session: str, made: Stamp, book: Book) -> Grid | None:
+    """Return the grid that plays since one memory.CONTROL, its first; None where `book` does not know it."""
+    number = int(record["grid"])
+    found, cells = book.grid(number), book.cells(number)
+    if cells is None:
+        return None
+    bar = int(record["bar"])
+    epoch = int(record["epoch"])
+    return Grid(
+        **made._asdict(),
+        session=session,
+        id=grid_id(session, epoch, bar),
+        epoch=epoch,
+        bar=bar,
+        number=number,
+        style=book.style(int(found["style"])),
+        section=section_name(int(found["section"])),
+        tempo_bpm=round(_number(record["tempo_bpm"]), 3),
+        swing=_number(found["swing"]),
+        root=int(found["root"]),
+        scale=int(found["scale"]),
+        chords=found["chord"].tolist(),
+        cells=cells,
     )
 
 

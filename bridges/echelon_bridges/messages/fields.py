@@ -10,7 +10,8 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from echelon_engine.memory import ENGINE_STATES, LATENT_STATE_NAMES
+from echelon_engine.band import BAND
+from echelon_engine.memory import ENGINE_STATES, LATENT_STATE_NAMES, MODES, SECTIONS
 from echelon_engine.parameters import PARAMETERS
 
 SILENCE_DB = -200.0
@@ -24,6 +25,16 @@ def about(unit: str, text: str, **rules: Any) -> Meta:
 def state_name(index: int) -> Any:
     """Return the name of an engine's state by its index; one that is none is the first."""
     return ENGINE_STATES[index if 0 <= index < len(ENGINE_STATES) else 0]
+
+
+def section_name(index: int) -> Any:
+    """Return the name of a section of the music by its index; one that is none is the first."""
+    return SECTIONS[index if 0 <= index < len(SECTIONS) else 0]
+
+
+def mode_name(index: int) -> Any:
+    """Return the name of the conductor's mode by its index; one that is none is the first."""
+    return MODES[index if 0 <= index < len(MODES) else 0]
 
 
 def finite(values: Any) -> NDArray[np.float64]:
@@ -97,6 +108,26 @@ Latent: Any = msgspec.defstruct(
     frozen=True,
 )  # fmt: skip
 Latent.__doc__ = "LatentState: the 25 measures of the motion."
+BandPositions: Any = msgspec.defstruct(
+    "BandPositions", [(p.name, Annotated[float, about("", p.about)]) for p in BAND], frozen=True
+)
+BandPositions.__doc__ = "The band's 15 parameters, 0..1."
+
+assert SECTIONS == ("intro", "groove", "build", "climax", "breakdown", "outro")
+SectionName = Literal["intro", "groove", "build", "climax", "breakdown", "outro"]
+assert MODES == ("rules", "continuous", "diffusion", "coupled")
+ModeName = Literal["rules", "continuous", "diffusion", "coupled"]
+
+
+class BandState(Struct, frozen=True):
+    """What the band plays, and what moves it."""
+
+    grid: Annotated[int, about("", "number of the grid that plays, rises from grid to grid")]
+    step: Annotated[int, about("", "of the grid's 32 sixteenths, from 0")]
+    section: Annotated[SectionName, about("", "of the arrangement")]
+    style: Annotated[str | None, about("", "its name; null: not known")]
+    mode: Annotated[ModeName, about("", "of the conductor")]
+    parameters: Annotated[BandPositions, about("", "0..1, by name")]
 
 
 class Statistic(Struct, frozen=True):

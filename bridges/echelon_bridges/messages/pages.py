@@ -111,6 +111,8 @@ def messages_page() -> str:
         fields.Latent,
         fields.Positions,
         fields.Values,
+        fields.BandState,
+        fields.BandPositions,
     )
     return "\n".join(
         [

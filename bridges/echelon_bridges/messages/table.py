@@ -11,10 +11,13 @@ from typing import Annotated, Literal, NamedTuple
 from msgspec import Meta, Struct, field
 
 from echelon_bridges.messages.fields import (
+    BandPositions,
+    BandState,
     Cells,
     Commitment,
     Dynamics,
     Latent,
+    ModeName,
     MotionKnown,
     MotionState,
     Note,
@@ -22,6 +25,7 @@ from echelon_bridges.messages.fields import (
     Positions,
     Row3,
     Row4,
+    SectionName,
     Values,
     about,
 )
@@ -82,6 +86,7 @@ class State(Message, kw_only=True, frozen=True):
     loudness_db: Annotated[float, about("dBFS", "RMS of the last control period; -200 is silence")]
     voices: Annotated[int, about("", "that sound")]
     latency_ms: Annotated[float | None, about("ms", "from the motion's arrival to the converter; null: no motion")]
+    band: Annotated[BandState | None, about("", "what the band plays; null: nothing yet")] = None
 
 
 class Performers(Message, kw_only=True, frozen=True):
@@ -119,20 +124,33 @@ class Bar(Message, kw_only=True, frozen=True):
     notes: Annotated[int, about("", "that began in it")]
     z: Annotated[list[float], about("", "DELL coupled (32), at its end")]
     dynamics: Annotated[Dynamics, about("", "ten measures, four statistics of each")]
-    pattern: Annotated[str | None, about("", "the active pattern")] = None
-    activations: Annotated[list[float] | None, about("", "of the 12 instruments, 0..1")] = None
-    genre: Annotated[str | None, about("", "the style")] = None
-    section: Annotated[str | None, about("", "of the arrangement")] = None
-    grid: Annotated[Cells | None, about("", "12 tracks of 32 sixteenths, token ids")] = None
+    pattern: Annotated[str | None, about("", "the active pattern, where Strudel plays one")] = None
+    activations: Annotated[list[float] | None, about("", "of the 12 tracks: mean level, 0..1")] = None
+    genre: Annotated[str | None, about("", "the style that the band plays, at its end")] = None
+    section: Annotated[SectionName | None, about("", "of the arrangement, at its end")] = None
+    mode: Annotated[ModeName | None, about("", "of the conductor, at its end")] = None
+    parameters: Annotated[BandPositions | None, about("", "of the band, means over the bar")] = None
+    grid_number: Annotated[int | None, about("", "of the grid that played")] = None
+    grid: Annotated[
+        Cells | None, about("", "that played, 12 tracks of 32 sixteenths, token ids; its second half in odd bars")
+    ] = None
 
 
 class Grid(Message, kw_only=True, frozen=True):
-    """A grid from the bar on in which it begins. Stored once and in order. Nothing sends it yet."""
+    """A grid, sent when it begins to play; it plays, and is played again, until the next one. Stored once, in order."""
 
     session: Annotated[str, about("", "this run of the engine")]
-    id: Annotated[str, about("", "session, epoch and bar: use it to deduplicate")]
+    id: Annotated[str, about("", "session, epoch, bar and the word grid: use it to deduplicate")]
     epoch: Annotated[int, about("", "grows when the audio process is replaced; bars count from 0 again")]
-    bar: Annotated[int, about("", "in which it begins")]
+    bar: Annotated[int, about("", "in which it begins; an odd bar plays its second half")]
+    number: Annotated[int, about("", "of the grid, rises from grid to grid")]
+    style: Annotated[str | None, about("", "its name; null: not known")]
+    section: Annotated[SectionName, about("", "of the arrangement")]
+    tempo_bpm: Annotated[float, about("bpm", "of the musical clock as it begins")]
+    swing: Annotated[float, about("", "where the second of two sixteenths falls, as the style has it: 0.5 is straight")]
+    root: Annotated[int, about("", "pitch class of the scale's first degree, 0 is C")]
+    scale: Annotated[int, about("", "bit i: i semitones above the root are in the scale")]
+    chords: Annotated[list[int], about("", "of its four half bars; bit i: pitch class i, 0 is C")]
     cells: Annotated[Cells, about("", "12 tracks of 32 sixteenths, token ids")]
 
 
@@ -162,8 +180,8 @@ class Health(Message, kw_only=True, frozen=True):
     sensors: Annotated[int, about("", "that are heard")]
     gaps: Annotated[dict[str, int], about("", "messages of continuous subjects that were due and not sent")]
     bars_stored: Annotated[int, about("", "acknowledged by the server")]
-    bars_waiting: Annotated[int, about("", "in the outbox")]
-    bars_lost: Annotated[int, about("", "that the outbox could not hold")]
+    bars_waiting: Annotated[int, about("", "in the outbox, grids too")]
+    bars_lost: Annotated[int, about("", "that the outbox could not hold, grids too")]
 
 
 class Snapshot(Message, kw_only=True, frozen=True):
@@ -172,7 +190,7 @@ class Snapshot(Message, kw_only=True, frozen=True):
     params: Annotated[Params | None, about("", "the newest")]
     state: Annotated[State | None, about("", "the newest")]
     bar: Annotated[Bar | None, about("", "the newest that ended")]
-    grid: Annotated[Grid | None, about("", "the newest")]
+    grid: Annotated[Grid | None, about("", "the one that plays")]
     health: Annotated[Health | None, about("", "the newest")]
     notes: Annotated[list[Note], about("", "that sound, as they began")]
 
@@ -221,7 +239,7 @@ SUBJECTS: dict[str, Subject] = {
         ),
         Subject("events", Events, "out", "once", "when notes are played", "notes, up to 64 a message"),
         Subject("bar", Bar, "out", "stored", "one a bar", "the bar that has ended"),
-        Subject("grid", Grid, "out", "stored", "not sent yet", "what the ensemble plays"),
+        Subject("grid", Grid, "out", "stored", "when one begins to play, one a bar at most", "what the band plays"),
         Subject("strudel", Strudel, "out", "continuous", "not sent yet", "the same as Strudel's patterns"),
         Subject("health", Health, "out", "continuous", "one a second", "counters"),
         Subject("body.<performer>", Body, "out", "continuous", "nats.rate_hz", "limb frames; only with nats.body on"),

@@ -1,8 +1,9 @@
 """MIDI out: the notes that sound, the 32 parameters as controllers or NRPN, and the clock.
 
 Pitches go to the nearest key; what is between the keys is dropped: one channel has one bend for all of its notes. Notes
-that came in over MIDI do not go out again. Parameters go out when they changed, `midi.rate_hz` times a second at most
-and within a budget that leaves a MIDI cable room for notes; the lane that waited longest goes first.
+that came in over MIDI do not go out again, and those of the band do not go out at all: they sound in the engine.
+Parameters go out when they changed, `midi.rate_hz` times a second at most and within a budget that leaves a MIDI cable
+room for notes; the lane that waited longest goes first.
 """
 
 from __future__ import annotations

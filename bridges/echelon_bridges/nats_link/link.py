@@ -221,7 +221,7 @@ class Link:
                 numbered = self._take("params", mailbox.controls)
                 made = build.stamp(self.engine, numbered.sequence)
                 await self._send(client, "params", build.params(numbered.record, made))
-                await self._send(client, "state", build.state(numbered.record, made))
+                await self._send(client, "state", build.state(numbered.record, made, mailbox.book))
             while mailbox.performers.waiting:
                 numbered = self._take("performers", mailbox.performers)
                 made = build.stamp(self.engine, numbered.sequence)
@@ -291,9 +291,9 @@ class Link:
         return Snapshot(
             **made._asdict(),
             params=None if record is None else build.params(record, number),
-            state=None if record is None else build.state(record, number),
+            state=None if record is None else build.state(record, number, mailbox.book),
             bar=mailbox.newest_bar,
-            grid=None,
+            grid=mailbox.newest_grid,
             health=self._health,
             notes=build.notes(mailbox.sounding_notes()),  # type: ignore[arg-type]
         )

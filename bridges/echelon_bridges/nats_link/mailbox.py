@@ -13,14 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from echelon_bridges.messages import build
 from echelon_bridges.messages.bars import BarTracker
 from echelon_bridges.messages.fields import copied
-from echelon_bridges.messages.table import Bar
+from echelon_bridges.messages.grids import Book
+from echelon_bridges.messages.table import Bar, Grid
 from echelon_engine.memory import ALL_OFF, CONTROL_RATE_HZ, NOTE_OFF, NOTE_ON
 
 NEWEST = 4  # continuous messages that may wait: a block of the callback may bring some at once
 WAITING_EVENTS = 1024
-OUTBOX_BARS = 2048  # over an hour at 120 bpm
+OUTBOX = 4096  # bars and grids, over an hour at 120 bpm
 SOUNDING_NOTES = 256
 GRACE_NS = round(0.5e9 / CONTROL_RATE_HZ)
 
@@ -53,20 +55,28 @@ class Continuous:
 
 
 class Mailbox:
-    """Control records thinned to `rate_hz`, notes in order, bars in order, the newest body of each performer."""
+    """Control records thinned to `rate_hz`, notes in order, bars and grids in order, the newest body of each performer.
 
-    def __init__(self, engine: str, session: str, rate_hz: float) -> None:
+    `book` knows the grids that play, and is filled by who offers records.
+    """
+
+    def __init__(self, engine: str, session: str, rate_hz: float, book: Book | None = None) -> None:
         self._period_ns = round(1e9 / rate_hz)
-        self._bars = BarTracker(engine, session)
+        self.book = Book() if book is None else book
+        self._engine, self._session = engine, session
+        self._bars = BarTracker(engine, session, self.book)
         self.controls = Continuous(self._period_ns)
         self.bodies: dict[int, Continuous] = {}
         self.performers = Continuous(self._period_ns)
         self.events: deque[Any] = deque()
         self.events_lost = 0
-        self.outbox: deque[Bar] = deque()
-        self.bars_lost = 0
+        self.outbox: deque[Bar | Grid] = deque()
+        self.bars_lost = 0  # grids, too
         self.newest: Any = None  # memory.CONTROL
         self.newest_bar: Bar | None = None
+        self.newest_grid: Grid | None = None
+        self._playing: tuple[int, int] | None = None  # epoch and number of the grid in the newest record
+        self._grids = 0
         self.sounding: dict[int, Any] = {}  # key -> memory.EVENT that began it
 
     def offer(self, controls: NDArray[Any], events: NDArray[Any], now_ns: int, wall_s: float) -> None:
@@ -81,10 +91,28 @@ class Mailbox:
                 self._note(event)
         for bar in self._bars.feed(controls, events, now_ns, wall_s):
             self.newest_bar = bar
-            if len(self.outbox) < OUTBOX_BARS:
-                self.outbox.append(bar)
-            else:
-                self.bars_lost += 1  # the newest: order is kept, and what is in flight stays
+            self._store(bar)
+        for i in self._changes(controls):
+            self._grids += 1
+            made = build.Stamp(self._engine, self._grids, now_ns, wall_s)
+            if (grid := build.grid(kept[i], self._session, made, self.book)) is not None:
+                self.newest_grid = grid
+                self._store(grid)
+
+    def _store(self, message: Bar | Grid) -> None:
+        if len(self.outbox) < OUTBOX:
+            self.outbox.append(message)
+        else:
+            self.bars_lost += 1  # the newest: order is kept, and what is in flight stays
+
+    def _changes(self, controls: NDArray[Any]) -> list[int]:
+        """Return which of these records are the first with the grid that they name."""
+        found = []
+        for i, playing in enumerate(zip(controls["epoch"].tolist(), controls["grid"].tolist(), strict=True)):
+            if playing[1] and playing != self._playing:
+                found.append(i)
+            self._playing = playing
+        return found
 
     def _note(self, event: Any) -> None:
         if len(self.events) < WAITING_EVENTS:

@@ -20,6 +20,7 @@ from echelon_engine.config import Config
 
 if TYPE_CHECKING:
     from echelon_bridges.desk import Desk
+    from echelon_bridges.messages.grids import Book
     from echelon_bridges.nats_link.requests import Inject
 
 CLOSE_S = 1.9
@@ -55,7 +56,8 @@ class NatsOutlet:
     `desk` answers requests. `inject(performer, device, data, arrival_ns)` gets every motion payload, from the outlet's
     thread, and must not block. `say(event, text=..)` gets notices and warnings, from that thread as well. Nothing
     raises because of a server: what is wrong with it is said, and it is tried again for ever. What can be known to be
-    wrong beforehand is refused by `connection.check(config)`.
+    wrong beforehand is refused by `connection.check(config)`. `book` knows the grids that play,
+    and whoever calls `offer` fills it.
     """
 
     name = "nats"
@@ -68,9 +70,10 @@ class NatsOutlet:
         say: Callable[..., None],
         *,
         session: str = "",
+        book: Book | None = None,
     ) -> None:
         self.session = session or new_session()
-        self._mailbox = Mailbox(config.engine.name, self.session, config.nats.rate_hz)
+        self._mailbox = Mailbox(config.engine.name, self.session, config.nats.rate_hz, book)
         self._publishes_bodies = config.nats.body
         self._link = Link(config, desk, self._mailbox, inject, say)
         self._say = say
@@ -113,6 +116,7 @@ class NatsOutlet:
             "gaps": dict(link.gaps),
             "notes_lost": mailbox.events_lost + link.events_late,
             "bars_stored": link.store.stored,
+            "grids_stored": link.store.grids_stored,
             "bars_waiting": len(mailbox.outbox),
             "bars_lost": mailbox.bars_lost,
             "requests": requests.answered,
@@ -128,7 +132,9 @@ class NatsOutlet:
         self._thread.join(CLOSE_S)
         if waiting := len(self._mailbox.outbox):
             with contextlib.suppress(Exception):
-                self._say("warning", text=f"{waiting} bars could not be stored on the NATS server before the end")
+                self._say(
+                    "warning", text=f"{waiting} grids and bars could not be stored on the NATS server before the end"
+                )
 
     def _wake(self) -> None:
         if not self._link.wake.is_set():

@@ -1,8 +1,8 @@
-"""Bars in a JetStream stream: each stored once, all in order, whatever the server goes through.
+"""Bars and grids in a JetStream stream: each stored once, all in order, whatever the server goes through.
 
-One bar is in flight; it leaves the outbox when the server has acknowledged it. Its message id (session, epoch and bar)
-makes the server drop a second copy; after a lost connection the newest stored id is asked for, because the server
-remembers ids only for a while.
+One is in flight; it leaves the outbox when the server has acknowledged it. Its message id (session, epoch and bar, and
+of a grid that it is one) makes the server drop a second copy; after a lost connection the newest stored id is asked
+for, because the server remembers ids only for a while.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from echelon_bridges.messages import encoding
-from echelon_bridges.messages.table import subject
+from echelon_bridges.messages.table import Bar, Grid, subject
 from echelon_bridges.nats_link.mailbox import Mailbox
 from echelon_engine.errors import UserError
 
@@ -37,14 +37,17 @@ class BarStore:
     """Moves bars from the outbox of a mailbox into the stream, over one connection after the other."""
 
     def __init__(self, engine: str, kind: encoding.Name, mailbox: Mailbox, warn: Callable[[str, str], None]) -> None:
-        self.stored = 0
+        self.stored = self.grids_stored = 0
         self.added = asyncio.Event()
         self._engine, self._kind, self._mailbox, self._warn = engine, kind, mailbox, warn
         self._subjects = [subject(engine, name) for name in ("bar", "grid")]
-        self._shown = 0  # of the outbox's bars, how many were published where no stream is
+        self._shown = 0  # of the outbox's messages, how many were published where no stream is
+
+    def _subject(self, message: Bar | Grid) -> str:
+        return self._subjects[isinstance(message, Grid)]
 
     async def run(self, client: Client) -> None:
-        """Store bars over this connection until cancelled."""
+        """Store bars and grids over this connection until cancelled."""
         failures = 0
         while True:
             try:
@@ -95,40 +98,43 @@ class BarStore:
             raise UserError(f"stream {name}", wrong, f"remove it (nats stream rm {name}), or change engine.name")
 
     async def _skip_stored(self, stream: JetStreamContext) -> None:
-        """Drop the bar that was stored although its acknowledgement never came."""
+        """Drop what was stored although its acknowledgement never came."""
         from nats.js.errors import NotFoundError
 
         if not self._mailbox.outbox:
             return
         with contextlib.suppress(NotFoundError):
-            newest = await stream.get_last_msg(stream_of(self._engine), subject(self._engine, "bar"))
-            if (newest.headers or {}).get(ID) == self._mailbox.outbox[0].id:
+            waiting = self._mailbox.outbox[0]
+            newest = await stream.get_last_msg(stream_of(self._engine), self._subject(waiting))
+            if (newest.headers or {}).get(ID) == waiting.id:
                 self._sent()
 
     async def _store(self, stream: JetStreamContext) -> None:
-        """Store the oldest bar of the outbox, or wait for one."""
+        """Store the oldest message of the outbox, or wait for one."""
         if not self._mailbox.outbox:
             self.added.clear()
             await self.added.wait()
             return
-        bar = self._mailbox.outbox[0]
+        message = self._mailbox.outbox[0]
         await stream.publish(
-            subject(self._engine, "bar"),
-            encoding.encode(bar, self._kind),
+            self._subject(message),
+            encoding.encode(message, self._kind),
             stream=stream_of(self._engine),
-            headers={ID: bar.id},
+            headers={ID: message.id},
         )
         self._sent()
 
     def _sent(self) -> None:
-        self._mailbox.outbox.popleft()
-        self.stored += 1
+        if isinstance(self._mailbox.outbox.popleft(), Grid):
+            self.grids_stored += 1
+        else:
+            self.stored += 1
         self._shown = max(self._shown - 1, 0)
 
     def _explain(self, error: Exception) -> None:
         from nats.js.errors import APIError, NoStreamResponseError, ServiceUnavailableError
 
-        waiting = f"{len(self._mailbox.outbox)} bars wait"
+        waiting = f"{len(self._mailbox.outbox)} bars and grids wait"
         if isinstance(error, UserError):
             self._warn(str(error), waiting)
         elif isinstance(error, ServiceUnavailableError | NoStreamResponseError):
@@ -147,10 +153,10 @@ class BarStore:
         outbox, until = self._mailbox.outbox, time.monotonic() + RETRY_S[-1]
         while client.is_connected and time.monotonic() < until:
             while self._shown < len(outbox):
-                bar = outbox[self._shown]
+                message = outbox[self._shown]
                 self._shown += 1
                 await client.publish(
-                    subject(self._engine, "bar"), encoding.encode(bar, self._kind), headers={ID: bar.id}
+                    self._subject(message), encoding.encode(message, self._kind), headers={ID: message.id}
                 )
             self.added.clear()
             with contextlib.suppress(TimeoutError):

@@ -3,6 +3,7 @@
     /echelon/NAME/stamp           ,ihhd version sequence monotonic_ns wall_s: first in every bundle
     /echelon/NAME/params/LANE     ,ff   position 0..1, value in the lane's unit
     /echelon/NAME/state/FIELD     the fields of the state message, x (6), z (32), latent/NAME (25)
+    /echelon/NAME/band/FIELD      its 15 parameters (,f 0..1), grid (,h); bar, step, section, style, mode (,i numbers)
     /echelon/NAME/note/on         ,ifffi key pitch velocity pan source (0 body, 1 others)
     /echelon/NAME/note/off        ,ii   key source
     /echelon/NAME/note/all_off    ,     panic ended everything

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from echelon_bridges.motion.skeleton import NAMES
 from echelon_bridges.osc.layout import SIZES, Layout
 from echelon_bridges.status import latency_ms
+from echelon_engine.band import BAND, BAND_LANES
 from echelon_engine.memory import CONTROL, FROZEN, HELD, LATENT_STATE_NAMES, LIMB_FRAME, MUTED, PRESENT
 from echelon_engine.parameters import CURVES, LANES, PARAMETERS, curve_arrays
 
@@ -58,6 +59,17 @@ STATE: tuple[tuple[str, str, Source], ...] = (
 )
 
 
+# The same below band/; what the band's parameters are, is in echelon_engine.band.
+BAND_STATE: tuple[tuple[str, str, str], ...] = (
+    ("grid", "h", "grid"),
+    ("bar", "i", "bar"),
+    ("step", "i", "step"),
+    ("section", "i", "section"),
+    ("style", "i", "style"),
+    ("mode", "i", "mode"),
+)
+
+
 def parameter_values(position: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the 32 parameters in their units at these positions 0..1, both (32,): `Parameter.value` of all at once."""
     p = np.minimum(np.maximum(position.astype(np.float64), 0.0), 1.0)
@@ -95,21 +107,24 @@ class Copied:
 
 
 class Present:
-    """The parameters and the state of one engine as bundles: `bundles(control, stamp)`."""
+    """The parameters, the state and the band of one engine as bundles: `bundles(control, stamp)`."""
 
     def __init__(self, root: str) -> None:
         params = [(f"{root}/params/{row.name}", "ff") for row in PARAMETERS]
         latent = [(f"{root}/state/latent/{name}", "f") for name in LATENT_STATE_NAMES]
         state = [(f"{root}/state/{name}", tags) for name, tags, _ in STATE]
-        self._layout = Layout([*params, *state, *latent], f"{root}/stamp")
+        band = [(f"{root}/band/{name}", tags) for name, tags, _ in BAND_STATE]
+        moved = [(f"{root}/band/{row.name}", "f") for row in BAND]
+        self._layout = Layout([*params, *state, *band, *latent, *moved], f"{root}/stamp")
         fields = self._layout.fields
         self._values = np.zeros(1, fields)
         self._words = self._values.view(np.uint32)
-        # The leading 64 words are (position, value) of each lane, the trailing ones the latent.
+        # The leading 64 words are (position, value) of each lane, the trailing ones latent and band.
         self._params = self._values.view(">f4")[: 2 * LANES].reshape(LANES, 2)
-        copied = [("latent", "f" * len(LATENT_STATE_NAMES), len(self._words) - len(LATENT_STATE_NAMES))]
+        tail, latents = len(self._words) - BAND_LANES, len(LATENT_STATE_NAMES)
+        copied = [("latent", "f" * latents, tail - latents), ("band", "f" * BAND_LANES, tail)]
         self._made = []
-        for i, (_, tags, source) in enumerate(STATE, LANES):
+        for i, (_, tags, source) in enumerate((*STATE, *BAND_STATE), LANES):
             if isinstance(source, str):
                 copied.append((source, tags, fields.fields[f"m{i}"][1] // 4))  # type: ignore[index]
             else:

@@ -11,18 +11,20 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
 from echelon_bridges.messages.bars import BarTracker
+from echelon_bridges.messages.grids import Book
 from echelon_bridges.session import folder as folders
 from echelon_bridges.session import format as form
 from echelon_bridges.session.writer import Files, Tail, known_first
+from echelon_engine import live
 from echelon_engine.config import Config
 from echelon_engine.errors import UserError
-from echelon_engine.memory import CONTROL_RATE_HZ
+from echelon_engine.memory import CONTROL_RATE_HZ, TOOK_GRID
 
 PERIOD_S = 0.1
 CHECK_S = 1.0
@@ -47,14 +49,23 @@ class SessionLog:
     name = "session"
 
     def __init__(
-        self, files: Files, engine: str, opened: dict[str, Any], renew: Callable[[], Files] | None = None
+        self,
+        files: Files,
+        engine: str,
+        opened: dict[str, Any],
+        styles: Sequence[str] = (),
+        renew: Callable[[], Files] | None = None,
     ) -> None:
-        """Log into `files`; with `renew` they are an earlier session's, which goes on, or is followed by a new one."""
+        """Log into `files`; with `renew` they are an earlier session's, which goes on, or is followed by a new one.
+
+        `styles` are the names of all styles, in the order of their numbers.
+        """
         self.path = files.folder
         self.error = ""
         self.lost = 0  # records that found no room because the disk was too slow
         self._files, self._renew, self._opened = files, renew, opened
-        self._engine, self._tracker = engine, BarTracker(engine, files.folder.name)
+        self._grids = Book(styles)
+        self._engine, self._tracker = engine, BarTracker(engine, files.folder.name, self._grids)
         self._waiting: deque[tuple[str, Any]] = deque()
         self._bytes_in = self._bytes_out = 0  # each has one writer
         self._given: Totals = (0, 0, 0)
@@ -85,11 +96,12 @@ class SessionLog:
             folder = folders.make(config.session.log, engine)
             return Files(folder, form.pack_header(folders.about(config, folder, run, opened["sample"])))
 
+        styles = live.styles(config.band.styles)
         found = folders.unfinished(config.session.log, engine, run) if opened["epoch"] > 1 else None
         if found is not None:
             with contextlib.suppress(UserError):
-                return cls(Files(found), engine, opened, new)
-        return cls(new(), engine, opened)
+                return cls(Files(found), engine, opened, styles, new)
+        return cls(new(), engine, opened, styles)
 
     def inputs(self, inputs: NDArray[Any]) -> None:
         """Log what the callback took: memory.INPUT (n,)."""
@@ -211,7 +223,8 @@ class SessionLog:
                 self._files.close()
                 self._files = self._renew()
                 self.path = self._files.folder
-                self._tracker = BarTracker(self._engine, self.path.name)
+                self._tracker = BarTracker(self._engine, self.path.name, self._grids)
+        self._grids.add(self._tail.grids)
         self._files.write([form.pack_note(form.OPENED, self._opened | {"mended": self._tail.mended})])
         if len(self._tail.unbarred):
             self._bars(self._tail.unbarred, self._tail.unbarred_events)
@@ -244,7 +257,12 @@ class SessionLog:
                 elif kind == "music":
                     music.append(item)
         # Inputs first: whatever byte a kill hits, a control record is never without what was taken for it.
-        records = self._inputs(form.joined(inputs)) if inputs else []
+        records = []
+        if inputs:
+            taken = form.joined(inputs)
+            records = self._inputs(taken)
+            if (grids := taken["kind"] == TOOK_GRID).any():
+                self._grids.add(taken[grids]["grid"])
         if music:
             controls, events = (form.joined(each) for each in zip(*music, strict=True))
             controls, events = self._unknown(controls), self._events(events)

@@ -1,20 +1,24 @@
-"""A picture of a session: a column a life, with what moved, what the engine made of it and what was heard."""
+"""A picture of a session: a column a life, with what moved, what was made of it, played and heard."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from echelon_bridges.session import band as played
 from echelon_bridges.session.reader import Life, Session
 from echelon_engine.errors import UserError
-from echelon_engine.memory import ALL_OFF, CONTROL_RATE_HZ, ENGINE_STATES, NOTE_OFF, NOTE_ON
+from echelon_engine.memory import ALL_OFF, CONTROL_RATE_HZ, ENGINE_STATES, NOTE_OFF, NOTE_ON, TRACK_NAMES
 from echelon_engine.parameters import PARAMETERS
 
 MOST_COLUMNS = 3000  # of the lanes: more than a picture's pixels
 COLOURS = ("tab:blue", "tab:orange")  # notes of the body, of others
-ROWS = (("energy", 1.0), ("commitment", 1.0), ("lanes", 3.2), ("notes", 2.0), ("loudness", 1.0))
+ROWS = (("energy", 1.0), ("commitment", 1.0), ("lanes", 3.2), ("notes", 2.0), ("band", 2.8), ("loudness", 1.0))
+SECTION_COLOURS = ("#9ecae1", "#a1d99b", "#fdd870", "#fb6a4a", "#bcbddc", "#d9d9d9")  # in the order of SECTIONS
+LOWEST, HIGHEST = 36.0, 84.0  # MIDI notes of the band
 
 
 def draw(session: Session, target: str | Path) -> None:
@@ -35,7 +39,7 @@ def draw(session: Session, target: str | Path) -> None:
     figure, axes = plt.subplots(
         len(ROWS),
         len(lives),
-        figsize=(min(14.0 + 2.0 * (len(lives) - 1), 40.0), 11.0),
+        figsize=(min(14.0 + 2.0 * (len(lives) - 1), 40.0), 13.5),
         sharex="col",
         sharey="row",
         squeeze=False,
@@ -47,6 +51,8 @@ def draw(session: Session, target: str | Path) -> None:
         figure.suptitle(f"{session.name}: {session.seconds:.1f} s, {len(session.bars)} bars{about}")
         for column, life in enumerate(lives):
             _life(axes[:, column], life, named=column == 0)
+            _sections(axes[:, column], life, session.styles)
+            _band(axes[[row for row, _ in ROWS].index("band"), column], life, named=column == 0)
             axes[0, column].set_title(f"life {life.epoch}" + ("" if life.whole else f": {life.missing[0]}"), fontsize=9)
             axes[-1, column].set_xlabel("s")
         for mark in session.marks:
@@ -62,7 +68,7 @@ def _life(axes: Any, life: Life, *, named: bool) -> None:
     """Draw one life into its five axes."""
     controls = life.controls
     seconds = controls["frame"] / CONTROL_RATE_HZ
-    energy, commitment, lanes, notes, loudness = axes
+    energy, commitment, lanes, notes, _, loudness = axes
     energy.plot(seconds, controls["energy"], color="tab:green", linewidth=0.8)
     commitment.plot(seconds, controls["c"], color="tab:purple", linewidth=0.8)
     commitment.set_ylim(-0.02, 1.02)
@@ -95,6 +101,46 @@ def _life(axes: Any, life: Life, *, named: bool) -> None:
         loudness.set_ylabel("dBFS")
         if notes.get_legend_handles_labels()[0]:
             notes.legend(fontsize=7, loc="upper left")
+
+
+def _sections(axes: Any, life: Life, styles: Sequence[str]) -> None:
+    """Draw what the band's sections were as coloured spans behind all but the lanes, their names at the top."""
+    style = -1
+    for span in played.spans(life):
+        colour = SECTION_COLOURS[span.section % len(SECTION_COLOURS)]
+        for (row, _), axis in zip(ROWS, axes, strict=True):
+            if row != "lanes":
+                axis.axvspan(span.begin_s, span.end_s, color=colour, alpha=0.35, linewidth=0, zorder=0)
+        said = span.name
+        if span.style != style and 0 <= span.style < len(styles):
+            said = f"{styles[span.style]}: {said}"
+        style = span.style
+        axes[0].annotate(
+            said, (span.begin_s, 1.0), xycoords=("data", "axes fraction"), fontsize=7, va="bottom", clip_on=False
+        )
+
+
+def _band(axis: Any, life: Life, *, named: bool) -> None:
+    """Draw the band's onsets as a small piano roll: a row a track, drums as ticks, notes as long as they sound."""
+    from echelon_models.music.events import PITCH
+    from echelon_models.music.picture import COLOURS as TRACK_COLOURS
+
+    axis.set_ylim(len(TRACK_NAMES), 0)
+    if named:
+        axis.set_yticks(np.arange(len(TRACK_NAMES)) + 0.5, TRACK_NAMES, fontsize=7)
+    seconds, found = played.onsets(life)
+    if not len(found):
+        return
+    tempo = np.interp(seconds, life.controls["frame"] / CONTROL_RATE_HZ, life.controls["tempo_bpm"])
+    pitched = found["kind"] == PITCH
+    share = np.clip((found["sound"].astype(np.float64) - LOWEST) / (HIGHEST - LOWEST), 0.0, 1.0)
+    height = found["track"] + np.where(pitched, 0.85 - 0.7 * share, 0.5)
+    strength = np.clip(0.25 + 0.75 * found["gain"], 0.0, 1.0)
+    colours = np.column_stack([np.array(TRACK_COLOURS)[found["track"]], strength])
+    lasts = found["gate"][pitched] * 60.0 / (played.STEPS_PER_BEAT * tempo[pitched])
+    ends = np.minimum(seconds[pitched] + lasts, float(life.controls["frame"][-1]) / CONTROL_RATE_HZ)
+    axis.hlines(height[pitched], seconds[pitched], ends, colors=colours[pitched], linewidth=2, zorder=2)
+    axis.scatter(seconds[~pitched], height[~pitched], marker="|", s=18, color=colours[~pitched], zorder=2)
 
 
 def _rate(controls: Any) -> float:

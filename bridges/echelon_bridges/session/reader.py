@@ -117,6 +117,12 @@ class Session:
         return str(self.header.get("session") or self.path.parent.name)
 
     @property
+    def styles(self) -> tuple[str, ...]:
+        """The names of the styles that could be chosen, in the order of their numbers."""
+        found = self.header.get("styles", ())
+        return tuple(str(name) for name in found) if isinstance(found, list) else ()
+
+    @property
     def whole(self) -> bool:
         """Whether it was closed, and nothing is cut or was dropped."""
         return self._closed and not self.notes and not self.gaps

@@ -18,9 +18,10 @@ from echelon_bridges.messages.table import Bar
 from echelon_bridges.session import format as form
 from echelon_bridges.session.folder import BARS, FRAMES
 from echelon_engine.errors import UserError
-from echelon_engine.memory import CONTROL, EVENT
+from echelon_engine.memory import CONTROL, EVENT, GRID, TOOK_GRID
 
 TAIL = 1024  # newest inputs and notes that are kept to recognise those that come again: a ring holds no more
+TAIL_GRIDS = 64  # the one that plays, and any of a bar that is not written yet, are among the newest
 LONGEST_BAR = 60 * 64  # control records that are looked at for bars that are not written yet
 CHUNK = 1 << 20
 
@@ -34,6 +35,7 @@ class Tail:
     events: set[bytes] = field(default_factory=set)
     unbarred: NDArray[Any] = field(default_factory=lambda: np.zeros(0, CONTROL))  # after the last bar that is written
     unbarred_events: NDArray[Any] = field(default_factory=lambda: np.zeros(0, EVENT))
+    grids: NDArray[Any] = field(default_factory=lambda: np.zeros(0, GRID))  # the newest that were taken
     gap: dict[str, Any] = field(default_factory=dict)
     mended: int = 0  # bytes of the cut end
 
@@ -160,6 +162,8 @@ class Files:
         tail.events = framed(events)
         tail.unbarred_events = form.unpack_rows(data, events, EVENT)
         tail.inputs = framed(sorted(at for kind in form.TAKEN for at in found.places.get(kind, [])[-TAIL:])[-TAIL:])
+        grids = {TOOK_GRID: found.places.get(TOOK_GRID, [])[-TAIL_GRIDS:]}
+        tail.grids = form.unpack_inputs(data, grids)["grid"].copy()
         gaps = form.unpack_notes(data, found.places.get(form.GAP, [])[-1:])
         tail.gap = gaps[0] if gaps else {}
 

@@ -23,7 +23,7 @@ MOST_GRIDS = 32  # in one picture
 GRIDS_A_LINE = 2
 LINE_INCHES = (17.0, 7.0)
 SEMITONES = 12.0  # that a row's height spans at least
-_RGB = (
+COLOURS = (  # of the tracks, red green blue 0..1
     *((0.89, 0.34, 0.18), (0.93, 0.62, 0.05), (0.66, 0.60, 0.03), (0.80, 0.42, 0.20), (0.16, 0.20, 0.36)),
     *((0.30, 0.46, 0.68), (0.13, 0.58, 0.53), (0.48, 0.32, 0.58), (0.05, 0.48, 0.35), (0.55, 0.34, 0.29)),
     *((0.76, 0.25, 0.49), (0.40, 0.46, 0.55)),
@@ -93,7 +93,7 @@ def _sounds(panel: Any, what: Piece) -> None:
     seen = (position < right) & (position + np.where(drum, 0, gate) > left)
     index, position, gate, drum = index[seen], position[seen], gate[seen], drum[seen]
     strength = np.clip(0.2 + 0.75 * found["gain"][index], 0.0, 1.0)
-    colours = np.column_stack([np.array(_RGB)[found["track"][index]], strength])
+    colours = np.column_stack([np.array(COLOURS)[found["track"][index]], strength])
     high = heights[index]
     ends = position[~drum] + gate[~drum]
     panel.hlines(high[~drum], position[~drum], ends, colors=colours[~drum], linewidth=4.5, zorder=3)

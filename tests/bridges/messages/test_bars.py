@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from echelon_bridges.messages.bars import BarTracker
+from echelon_bridges.messages.grids import MOST_GRIDS, Book
 from echelon_bridges.messages.table import Bar
-from echelon_engine.memory import CONTROL, EVENT, LATENT_STATE_NAMES, NOTE_OFF, NOTE_ON
+from echelon_engine.memory import CONTROL, EVENT, GRID, LATENT_STATE_NAMES, MODES, NOTE_OFF, NOTE_ON, SECTIONS
 
 PERIOD_NS = 1_000_000_000 / 60
 TENSION = LATENT_STATE_NAMES.index("tension")
@@ -66,6 +67,62 @@ def test_bar_carries_statistics() -> None:
     assert second.seconds == 2.0
     assert second.begin_wall_s == 1_700_000_000.0 - 8.0
     assert (second.pattern, second.activations, second.genre, second.section, second.grid) == (None,) * 5
+
+
+def grids(*numbers: int) -> NDArray[np.void]:
+    """Return grids of these numbers, whose cells differ."""
+    made = np.zeros(len(numbers), GRID)
+    made["number"] = numbers
+    made["cell"] = np.array(numbers)[:, None, None] % 81
+    return made
+
+
+def test_bar_carries_what_the_band_played() -> None:
+    """The grid, section, style and mode are those at the bar's end; levels and parameters are means over it."""
+    book = Book(("house", "techno"))
+    book.add(grids(5, 6))
+    controls = records(241)
+    controls["grid"][:121], controls["grid"][121:] = 5, 6  # the record on the bar line is of the grid before
+    controls["section"], controls["style"], controls["mode"] = SECTIONS.index("build"), 1, MODES.index("rules")
+    controls["track"] = np.arange(241)[:, None] / 240.0
+    controls["track"][:, 3] = 7.0
+    controls["band"][:, 2] = np.arange(241) / 240.0
+    first, second = fed(BarTracker("e", "s", book), controls)
+    assert (first.grid_number, second.grid_number) == (5, 6)
+    assert first.grid == [[5] * 32] * 12
+    assert (first.section, first.genre, first.mode) == ("build", "techno", "rules")
+    assert first.activations is not None
+    assert abs(first.activations[0] - 59.5 / 240.0) < 1e-6
+    assert first.activations[3] == 1.0
+    assert first.parameters is not None
+    assert abs(first.parameters.melodic_range - 59.5 / 240.0) < 1e-6
+    assert first.pattern is None
+
+
+def test_bar_of_an_unknown_grid_says_all_but_its_cells() -> None:
+    """A grid or style that nobody told of has no cells and no name; numbers that are none become nought."""
+    controls = records(121)
+    controls["grid"], controls["style"], controls["track"], controls["band"] = 9, 4, np.nan, np.inf
+    (bar,) = fed(BarTracker("e", "s", Book(("house",))), controls)
+    assert (bar.grid, bar.genre, bar.grid_number, bar.section) == (None, None, 9, "intro")
+    assert bar.activations == [0.0] * 12
+
+
+def test_book_keeps_the_newest_grids() -> None:
+    """Of many grids the newest are known; one that comes again under its number counts as it is now; 0 is none."""
+    book = Book()
+    for number in range(200):
+        book.add(grids(number))
+    assert book.grid(0) is None
+    assert book.grid(200 - MOST_GRIDS - 1) is None
+    assert book.cells(200 - MOST_GRIDS) is not None
+    assert book.cells(199) is book.cells(199)
+    changed = grids(199)
+    changed["cell"] = 3
+    book.add(changed)
+    assert book.cells(199) == [[3] * 32] * 12
+    changed["cell"] = 4
+    assert book.cells(199) == [[3] * 32] * 12
 
 
 def test_unknown_numbers_are_nought() -> None:

@@ -14,9 +14,21 @@ from hypothesis import strategies as st
 
 from echelon_bridges.messages import build, commands, encoding, fields, limbs, table
 from echelon_bridges.messages.commands import COMMANDS, Get, PlayNote, Set, Status, control_fields
+from echelon_bridges.messages.grids import Book
 from echelon_bridges.messages.pages import messages_page
+from echelon_engine.band import BAND
 from echelon_engine.errors import UserError
-from echelon_engine.memory import ALL_OFF, CONTROL, EVENT, LATENT_STATE_NAMES, LIMB_FRAME, LIMBS, NOTE_OFF, NOTE_ON
+from echelon_engine.memory import (
+    ALL_OFF,
+    CONTROL,
+    EVENT,
+    GRID,
+    LATENT_STATE_NAMES,
+    LIMB_FRAME,
+    LIMBS,
+    NOTE_OFF,
+    NOTE_ON,
+)
 from echelon_engine.parameters import PARAMETERS
 
 MADE = build.Stamp("stage", 7, 123, 1.5)
@@ -68,6 +80,38 @@ def test_state_carries_the_record() -> None:
     assert made.latent.tension == LATENT_STATE_NAMES.index("tension")
     assert made.latency_ms == 2.0
     assert made.loudness_db == -200.0
+
+
+def test_state_tells_of_the_band() -> None:
+    """The band's part has names for section, style and mode, and all 15 parameters; it is null before a grid."""
+    assert build.state(record(), MADE).band is None
+    playing = record()
+    playing["grid"], playing["step"], playing["section"], playing["style"], playing["mode"] = 7, 31, 3, 1, 0
+    playing["band"] = np.arange(15) / 15
+    told = build.state(playing, MADE, Book(("house", "techno"))).band
+    assert told is not None
+    assert (told.grid, told.step, told.section, told.style, told.mode) == (7, 31, "climax", "techno", "rules")
+    values = [getattr(told.parameters, row.name) for row in BAND]
+    np.testing.assert_allclose(values, np.arange(15) / 15, atol=1e-6)
+    assert build.state(playing, MADE).band.style is None
+
+
+def test_grid_is_told_as_it_begins() -> None:
+    """The message of a grid has its cells, key and chords, the bar in which it began, and an id that no bar has."""
+    book, made = Book(("house",)), np.zeros(1, GRID)
+    made["number"], made["bar"], made["section"], made["swing"], made["root"] = 7, 3, 2, 0.55, 9
+    made["chord"], made["scale"], made["cell"][0, 4, 5] = (1, 2, 3, 4), 0b101011010101, 80
+    playing = record()
+    playing["grid"] = 7
+    assert build.grid(playing, "s", MADE, book) is None
+    book.add(made)
+    told = build.grid(playing, "s", MADE, book)
+    assert told is not None
+    assert (told.number, told.bar, told.epoch, told.id) == (7, 2, 3, "s-3-2-grid")
+    assert (told.style, told.section, told.root, told.chords) == ("house", "build", 9, [1, 2, 3, 4])
+    assert told.cells[4][5] == 80
+    assert told.swing == 0.55
+    assert encoding.decode(encoding.encode(told, "json"), table.Grid, "it") == told
 
 
 def test_notes_are_named() -> None:

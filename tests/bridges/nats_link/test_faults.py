@@ -32,8 +32,10 @@ def server(tmp_path: Path) -> Iterator[Server]:
     made.close()
 
 
-def in_order(ids: list[str]) -> list[str]:
-    """Return the ids that should be: every bar from the first on, once."""
+def in_order(ids: list[str], *, grids: bool = False) -> list[str]:
+    """Return the ids that should be: every bar from the first on, once, each after the grid that began in it."""
+    if grids:
+        return [f"s-1-{i // 2}{'' if i % 2 else '-grid'}" for i in range(len(ids))]
     return [f"s-1-{bar}" for bar in range(len(ids))]
 
 
@@ -51,8 +53,8 @@ def check_music(stage: Stage) -> None:
 
 
 def test_killed_and_restarted(server: Server) -> None:
-    """A server killed twice in the middle of everything: each bar is stored once, in order; the stream goes on."""
-    stage = Stage(url=server.url)
+    """A server killed twice in the middle of everything: each bar and grid is stored once, in order; it goes on."""
+    stage = Stage(url=server.url, grids=True)
     try:
         stage.play(bar_frames=BAR_FRAMES)
         for stored in (3, 8):
@@ -70,9 +72,11 @@ def test_killed_and_restarted(server: Server) -> None:
     finally:
         stage.close()
     ids = run(lambda: finish(stage, server))
-    assert len(ids) >= 14
-    assert ids == in_order(ids)
-    assert stage.outlet.report()["gaps"]["params"] > 0
+    assert len(ids) >= 28
+    assert ids == in_order(ids, grids=True)
+    report = stage.outlet.report()
+    assert report["bars_stored"] + report["grids_stored"] == len(ids)
+    assert report["gaps"]["params"] > 0
 
 
 def test_stopped_for_seconds(server: Server) -> None:

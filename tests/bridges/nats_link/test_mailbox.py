@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from nats_rig import NO_CONTROLS, NO_EVENTS, controls, limb_frame, note_event
 
-from echelon_bridges.nats_link.mailbox import NEWEST, OUTBOX_BARS, WAITING_EVENTS, Mailbox
+from echelon_bridges.messages.grids import Book
+from echelon_bridges.nats_link.mailbox import NEWEST, OUTBOX, WAITING_EVENTS, Mailbox
 from echelon_bridges.performers import PERFORMER
-from echelon_engine.memory import ALL_OFF
+from echelon_engine.memory import ALL_OFF, GRID
 
 
 def test_newest_wins() -> None:
@@ -62,13 +63,33 @@ def test_performers_keep_the_rate(rate_hz: float, sent: int) -> None:
 def test_outbox_is_bounded() -> None:
     """An outbox that is full keeps the oldest bars in order and counts the others."""
     mailbox = Mailbox("e", "s", 60.0)
-    for bar in range(OUTBOX_BARS + 10):
+    for bar in range(OUTBOX + 10):
         mailbox.offer(controls(bar, 1, bar_frames=1), NO_EVENTS, 0, 0.0)
-    assert OUTBOX_BARS >= 1000
-    assert [bar.bar for bar in mailbox.outbox] == list(range(OUTBOX_BARS))
+    assert OUTBOX >= 2000
+    assert [bar.bar for bar in mailbox.outbox] == list(range(OUTBOX))
     assert mailbox.bars_lost == 9
     assert mailbox.newest_bar is not None
-    assert mailbox.newest_bar.bar == OUTBOX_BARS + 8
+    assert mailbox.newest_bar.bar == OUTBOX + 8
+
+
+def test_grids_are_told_once_in_their_place() -> None:
+    """A grid is due when the first record names it, after the bar before; the same again, or an unknown one, is not."""
+    book = Book(("house",))
+    mailbox = Mailbox("e", "s", 60.0, book)
+    made = np.zeros(4, GRID)
+    made["number"], made["bar"] = np.arange(1, 5), np.arange(4)
+    for bar in range(6):
+        if bar < 4:
+            book.add(made[bar : bar + 1])
+        playing = controls(10 * bar, 10, bar_frames=10)
+        playing["grid"] = bar + 1 if bar != 2 else 2
+        for part in (playing[:3], playing[3:]):
+            mailbox.offer(part, NO_EVENTS, 0, 0.0)
+    assert [message.id for message in mailbox.outbox] == [
+        "s-1-0-grid", "s-1-0", "s-1-1-grid", "s-1-1", "s-1-2", "s-1-3-grid", "s-1-3", "s-1-4",
+    ]  # fmt: skip
+    assert mailbox.newest_grid is not None
+    assert (mailbox.newest_grid.number, mailbox.newest_grid.sequence) == (4, 3)
 
 
 def test_notes_are_bounded_and_counted() -> None:

@@ -49,7 +49,7 @@ async def listen(connection: Any, subject: str) -> asyncio.Queue[Any]:
 @pytest.mark.parametrize("kind", ["json", "msgpack"])
 def test_every_subject_is_published(server: Server, kind: encoding.Name) -> None:
     """Each outgoing subject of the table that is sent now arrives, typed, in both encodings."""
-    stage = Stage(f"all_{kind}", url=server.url, encoding=kind, body=True)
+    stage = Stage(f"all_{kind}", grids=True, url=server.url, encoding=kind, body=True)
 
     async def work() -> dict[str, Any]:
         heard: dict[str, Any] = {}
@@ -57,7 +57,7 @@ def test_every_subject_is_published(server: Server, kind: encoding.Name) -> None
             waiting = await listen(connection, f"echelon.all_{kind}.>")
             wait_for(stage.connected, "the connection")
             stage.play(bar_frames=12)
-            names = {"params", "state", "performers", "events", "bar", "health", "body.1"}
+            names = {"params", "state", "performers", "events", "bar", "grid", "health", "body.1"}
             number = 0
             while names - heard.keys():
                 stage.outlet.offer(NO_CONTROLS, note_event(number), time.monotonic_ns())
@@ -231,13 +231,13 @@ def test_request_rate_is_bounded(server: Server) -> None:
 
 def test_snapshot_for_late_joiners(server: Server) -> None:
     """A snapshot has the newest of everything and the notes that sound."""
-    stage = Stage("late", url=server.url)
+    stage = Stage("late", grids=True, url=server.url)
 
     async def work() -> None:
         async with client(server.url) as connection:
             wait_for(stage.connected, "the connection")
             empty = encoding.decode((await ask(connection, "echelon.late.snapshot", b"")).data, table.Snapshot, "")
-            assert (empty.params, empty.state, empty.bar, empty.notes) == (None, None, None, [])
+            assert (empty.params, empty.state, empty.bar, empty.grid, empty.notes) == (None, None, None, None, [])
             stage.offer(121, np.concatenate([note_event(1), note_event(2), note_event(1, kind=2)]))
             for subject in ("echelon.late.snapshot", "echelon.late.command.snapshot"):
                 made = encoding.decode((await ask(connection, subject, b"{}")).data, table.Snapshot, "")
@@ -246,7 +246,10 @@ def test_snapshot_for_late_joiners(server: Server) -> None:
                 assert made.bar is not None
                 assert (made.params.frame, made.state.frame, made.bar.bar) == (120, 120, 0)
                 assert [(note.kind, note.key) for note in made.notes] == [("on", 2)]
-                assert made.grid is None
+                assert made.grid is not None
+                assert made.state.band is not None
+                assert (made.grid.number, made.grid.bar, made.state.band.grid) == (2, 1, 2)
+                assert made.bar.grid == [[1] * 32] * 12
 
     try:
         run(work)

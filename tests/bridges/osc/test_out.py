@@ -16,6 +16,7 @@ from echelon_bridges.osc.out import NOTES_BURST, OscOut
 from echelon_bridges.osc.values import STATE, parameter_values
 from echelon_bridges.performers import PERFORMER
 from echelon_engine import config_file
+from echelon_engine.band import BAND
 from echelon_engine.errors import UsageError
 from echelon_engine.memory import ALL_OFF, CONTROL, EVENT, LATENT_STATE_NAMES, LIMB_FRAME, NOTE_OFF, NOTE_ON
 from echelon_engine.parameters import PARAMETERS
@@ -101,6 +102,20 @@ def test_a_tick_says_everything(listener: Listener) -> None:
     assert abs(time.monotonic_ns() - monotonic_ns) < 60e9
     assert abs(time.time() - wall_s) < 60
     assert len(listener.sizes) > 1
+    assert max(listener.sizes) <= 1472
+    out.close()
+
+
+def test_a_tick_tells_of_the_band(listener: Listener) -> None:
+    """The band's 15 parameters, its grid, bar, step, section, style and mode arrive under band/."""
+    positions = np.random.default_rng(6).random(len(BAND)).astype(np.float32)
+    out = sender(listener)
+    playing = {"grid": (3 << 32) + 7, "step": 17, "section": 3, "style": 2, "mode": 1, "bar": 41}
+    out.offer(control(7, band=positions, **playing), NONE, time.monotonic_ns())
+    heard = listener.values()
+    for row in BAND:
+        assert heard[f"/echelon/test/band/{row.name}"] == [pytest.approx(float(positions[row.lane]))]
+    assert {name: heard[f"/echelon/test/band/{name}"] for name in playing} == {k: [v] for k, v in playing.items()}
     assert max(listener.sizes) <= 1472
     out.close()
 

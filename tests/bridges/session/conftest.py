@@ -8,6 +8,7 @@ import pytest
 from performances import Performance, perform
 from sessions import keep
 
+from echelon_bridges.band import Band
 from echelon_bridges.motion.dancer import Dancer
 from echelon_engine.config import Config
 from echelon_engine.live import initial_settings
@@ -33,6 +34,19 @@ def dance() -> np.ndarray:
 def performance(dance: np.ndarray, weights: Weights) -> Performance:
     """Six seconds as if live. Not to be changed."""
     return perform(dance, initial_settings(Config()), weights)
+
+
+@pytest.fixture(scope="session")
+def concert(dance: np.ndarray, weights: Weights) -> Performance:
+    """Six seconds as if live with the band. Not to be changed."""
+    config = Config()
+    return perform(dance, initial_settings(config), weights, band=Band(config, 1 << 32))
+
+
+@pytest.fixture(scope="session")
+def kept_concert(concert: Performance, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a whole session of it. Not to be changed."""
+    return keep(tmp_path_factory.mktemp("concert"), concert)
 
 
 @pytest.fixture(scope="session")

@@ -243,7 +243,7 @@ def test_list_inspect_and_export(
     assert cli.main(["sessions", "export", str(kept), str(tmp_path / "o.npz")]) == 0
     with np.load(tmp_path / "o.npz") as arrays:
         assert len(arrays["controls"]) == 360 + 180
-        assert set(arrays) == {"controls", "inputs", "events", "header", "bars", "marks"}
+        assert set(arrays) == {"controls", "inputs", "events", "grids", "header", "bars", "marks"}
     assert Session.open(kept).life(1).controls.tobytes()
 
 
