@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from echelon_engine import live
 from echelon_engine.config import Config
-from echelon_engine.errors import UsageError, nearest
+from echelon_engine.errors import UsageError, UserError, nearest
 from echelon_engine.memory import CONTROL, GRID, MODES
 from echelon_models.music import styles
 from echelon_models.music.conductor import Conductor
 from echelon_models.music.score import Heard, Score
+from echelon_models.music.sections import Form
 from echelon_models.music.styles import Style
 
 BEATS_PER_BAR = 4
@@ -38,26 +39,39 @@ Stamp = tuple[str, int, int] | None  # folder, time of change in ns and size of 
 class Band:
     """A conductor with the styles that a person may choose from. Raises `UserError` for a style that is no good.
 
-    Grids are numbered on from `numbered_from`. A style's file is read when it is asked for, and again when it has
+    Grids are numbered on from `numbered_from`. When `going_on` in the middle of a show, a style that is no good is only
+    noticed. A style's file is read when it is asked for, and again when it has
     changed; one that cannot be read is said once in `take_notices`, and the band goes on in the style it has.
     """
 
-    def __init__(self, config: Config, numbered_from: int = 0) -> None:
+    def __init__(self, config: Config, numbered_from: int = 0, *, going_on: bool = False) -> None:
         self._folder = Path(config.band.styles) if config.band.styles else None
         self._names = live.styles(config.band.styles)
-        name = config.band.style.lower()
-        if name not in self._names:
-            raise UsageError(f"band.style = {name!r}", "no such style", nearest(name, self._names) or KNOWN)
-        self._style = self._names.index(name)
         self._known: dict[int, tuple[Stamp, Style | None]] = {}
-        self._known[self._style] = self._stamp(self._style), (style := styles.load(name, self._folder))
+        self._notices: list[str] = []
+        try:
+            self._style, style = self._open(config.band.style)
+        except UserError as error:
+            if not going_on:
+                raise
+            self._notices.append(f"{error}; the band goes on in another style")
+            self._style, style = self._open(Config().band.style)
         self._conductor = Conductor(style, config.band.seed, config.band.mode)
         self._asked = -1  # bar for which was answered last
         self._heard: list[bytes] = []  # the records since then
         self._number = numbered_from
         self._epoch = -1
         self._begun = False  # the first grid waits for the audio process to come
-        self._notices: list[str] = []
+
+    def _open(self, style: str) -> tuple[int, Style]:
+        """Return number and style of a name. Raises `UserError`."""
+        name = style.lower()
+        if name not in self._names:
+            raise UsageError(f"band.style = {name!r}", "no such style", nearest(name, self._names) or KNOWN)
+        number = self._names.index(name)
+        stamp, found = self._stamp(number), styles.load(name, self._folder)
+        self._known[number] = stamp, found
+        return number, found
 
     def take_notices(self) -> list[str]:
         """Return what people should know, once."""
@@ -80,12 +94,15 @@ class Band:
             beat = float(record["beat"])
             bar = math.floor((beat + BEATS_PER_BAR - ASKED_BEAT) / BEATS_PER_BAR)
             if record["epoch"] != self._epoch:  # another audio process, whose clock begins at beat 0
-                waits = not self._begun and not record["grid"]
-                self._epoch, self._asked, self._begun = int(record["epoch"]), 0, False
+                waits, joins = not self._begun and not record["grid"], self._epoch < 0 and record["grid"]
+                self._epoch, self._asked = int(record["epoch"]), math.floor(beat / BEATS_PER_BAR)
+                self._begun = False
                 self._heard.clear()
+                if joins:  # music that another conductor began
+                    self._conductor.form = Form(section=int(record["section"]), begun=True)
                 if waits:
                     self._heard.append(record.tobytes())
-                    answer = self._answer(math.floor(beat / BEATS_PER_BAR), settings)
+                    answer = self._answer(self._asked, settings)
             self._heard.append(record.tobytes())
             if bar > self._asked:
                 answer = self._answer(bar, settings)

@@ -159,18 +159,12 @@ class Bridges:
         say("notice", text="the session is played as it was; volume, mute, panic and stop are yours")
         return script
 
-    def _open_band(self) -> Band | None:
+    def _open_band(self) -> Band:
         """Return the conductor, with its first grid handed over; a style that is no good fails a start, not a show."""
         from echelon_bridges.band import Band
 
         epoch = int(self._shared["header"]["epoch"])
-        try:
-            band = Band(self._config, epoch * GRIDS_AN_EPOCH)
-        except UserError as error:
-            if epoch == 1:
-                raise
-            say("warning", text=f"{error}; the band repeats what it has")
-            return None
+        band = Band(self._config, epoch * GRIDS_AN_EPOCH, going_on=epoch > 1)
         if self._script is None and not self._shared["counters"]["control_frames"]:
             self._hand_over(band.first())
         return band
@@ -310,7 +304,7 @@ class Bridges:
 
     def _conduct(self, controls: NDArray[Any]) -> None:
         """Give the band its next grid; while a session plays it has those of the session."""
-        if self._band is None or self._script is not None or not len(controls):
+        if self._script is not None or not len(controls):
             return
         settings = self._rings.newest(self._shared["settings"])
         try:

@@ -16,7 +16,7 @@ from echelon_engine import live
 from echelon_engine.config_file import make
 from echelon_engine.errors import UsageError, UserError
 from echelon_engine.live import initial_settings
-from echelon_engine.memory import CONTROL, LATENT_STATE_NAMES, MODES
+from echelon_engine.memory import CONTROL, LATENT_STATE_NAMES, MODES, SECTIONS
 from echelon_engine.offline import render
 from echelon_models.music.styles import FOLDER
 
@@ -147,6 +147,20 @@ def test_restarted_bridges_leave_the_grid_that_plays() -> None:
     answers = conducted(Band(config), records[10:], setting_of(config))
     assert [int(grid["bar"]) for grid in answers] == [1, 2]
     assert [int(grid["number"]) for grid in answers] == [5_001, 5_002]
+
+
+def test_a_conductor_that_joins_goes_on_in_the_section() -> None:
+    """Music that another conductor began keeps its section, and a style that is no good meanwhile is only noticed."""
+    records = heard(2.5, grid=5_000)
+    records["section"] = SECTIONS.index("climax")
+    band = Band(make({"band.style": "gone"}), going_on=True)
+    setting = setting_of(make({}))
+    answers = conducted(band, records[10:], setting)
+    assert {SECTIONS[grid["section"]] for grid in answers} == {"climax"}
+    (notice,) = band.take_notices()
+    assert "'gone'" in notice
+    live.apply(setting, "style", "techno", make({}))
+    assert conducted(band, heard(1.0, epoch=2), setting)[0]["tempo_bpm"] == 132
 
 
 def test_energy_scale_is_the_performers_in_focus() -> None:

@@ -289,7 +289,6 @@ def test_a_conductor_that_fails_ends_nothing_else(stage: Stage, monkeypatch: pyt
     bridges = stage.start()
     taken(stage)
     band = bridges._band
-    assert band is not None
     compose = band._conductor.compose
 
     def fail(*_: Any) -> Any:
