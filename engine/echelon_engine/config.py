@@ -112,8 +112,13 @@ class Clock(Struct, frozen=True, kw_only=True):
     ] = 110.0
     source: Annotated[
         Literal["fixed", "style", "performer", "external"],
-        _about("who sets the tempo: you, the style, the performer's own rhythm within the style's range, MIDI clock"),
+        _about(
+            "who sets the tempo: you, the style, the performer's own rhythm within the style's range, MIDI clock, Link"
+        ),
     ] = "style"
+    link: Annotated[
+        bool, _about("join Ableton Link on the local network: it is the external clock, and gets this tempo")
+    ] = False
 
 
 class Band(Struct, frozen=True, kw_only=True):
@@ -128,6 +133,12 @@ class Band(Struct, frozen=True, kw_only=True):
     level_db: Annotated[float, Meta(ge=-60.0, le=12.0, description="level of the band")] = 0.0
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1, description="same seed and motion, same notes")] = 1
     styles: Annotated[str, _about("folder with styles of your own (TOML); empty: none")] = ""
+
+
+class Show(Struct, frozen=True, kw_only=True):
+    """What is prepared for the stage."""
+
+    file: Annotated[str, _about("TOML file of cues, stepped while it plays; empty: none")] = ""
 
 
 class Models(Struct, frozen=True, kw_only=True):
@@ -207,6 +218,7 @@ class Config(Struct, frozen=True, kw_only=True):
     instrument: Instrument = Instrument()
     clock: Clock = Clock()
     band: Band = Band()
+    show: Show = Show()
     models: Models = Models()
     output: Output = Output()
     nats: Nats = Nats()

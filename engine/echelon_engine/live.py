@@ -21,13 +21,14 @@ from echelon_engine.parameters import LANE, LANES, PARAMETERS
 NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)\s*([A-Za-z/]*)\s*")
 NOTE = re.compile(r"([A-Ga-g])([#b]?)(-?\d)")
 SCALED = {("khz", "Hz"): 1e3, ("ms", "s"): 1e-3, ("s", "ms"): 1e3}  # units that people write for those of a lane
+CUE_LETTERS = 64
 NOTE_STEPS = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
     """One key: the field of SETTINGS it moves, its unit, range and explanation; `kind` is flag, number, whole, scale,
-    note, channel, choice, style or count."""
+    note, channel, choice, style or count; tap and cue have no field: whoever keeps the settings does them."""
 
     key: str
     field: str
@@ -46,12 +47,14 @@ class Live:
             case "flag":
                 return "on or off"
             case "scale":
-                return "one of " + ", ".join(SCALES)
+                return "one of " + ", ".join(SCALES) + ", or next, back"
             case "choice" | "style":
-                return "one of " + ", ".join(self.choices)
+                return "one of " + ", ".join(self.choices) + ", or next, back"
+            case "cue":
+                return "next, back, or a cue's name or number"
             case "note":
                 return f"a MIDI note from {self.low:g} to {self.high:g}, or a name like A2"
-            case "count":
+            case "count" | "tap":
                 return "now (or no value)"
             case "number":
                 return f"a number from {self.low:g} to {self.high:g}" + (f" {self.unit}" if self.unit else "")
@@ -61,6 +64,9 @@ class Live:
 STYLES = ("ambient", "breakbeat", "house", "synthwave", "techno")  # that come with the product
 TEMPO_SOURCES = ("fixed", "style", "performer", "external")
 INSTALLED = ("rules", "continuous")  # of MODES
+NEXT, BACK = "next", "back"  # in place of a choice: the one after or before it, around the end
+STEPPED = ("scale", "choice", "style")  # kinds that have such
+STAGED = ("tap", "cue")  # kinds without a field
 
 
 def styles(folder: str = "") -> tuple[str, ...]:
@@ -88,9 +94,11 @@ LIVE: dict[str, Live] = {
         Live("delay_ms", "motion_delay_ms", "number", "de-jitter delay of motion", "ms", 0.0, 500.0, "motion.delay_ms"),
         Live("test_tone", "test_tone", "flag", "a 440 Hz tone instead of the instrument"),
         Live("tempo", "tempo_bpm", "number", "tempo of the musical clock", "bpm", 20.0, 300.0, "clock.tempo_bpm"),
+        Live("tap", "", "tap", "a beat, now: two to eight taps are a tempo"),
         Live(
             "tempo_source", "tempo_source", "choice", "who sets the tempo", config="clock.source", choices=TEMPO_SOURCES
         ),
+        Live("cue", "", "cue", "a cue of the show: its settings, all at once"),
         Live("band", "band", "flag", "the band plays", config="band.enabled"),
         Live("band_level", "band_db", "number", "level of the band", "dB", -60.0, 12.0, "band.level_db"),
         Live("style", "style", "style", "what the band plays from the next bar", config="band.style", choices=STYLES),
@@ -177,10 +185,34 @@ def apply(settings: Any, key: str, text: str, config: Config | None = None) -> s
         )
     if config is not None:
         row = _within(row, config)
-    _store(settings, row, _PARSE[row.kind](row, text))
+    _store(settings, row, _PARSE[row.kind](row, _stepped(settings, row, text)))
     if key == "tempo":
         settings["tempo_source"] = TEMPO_SOURCES.index("fixed")
     return shown(settings, key, config)
+
+
+def choices(key: str, config: Config) -> tuple[str, ...]:
+    """Return what may be chosen for a live key with this configuration, in order; none where it is no choice."""
+    return () if key.startswith(LANE_PREFIX) else _choices(_within(LIVE[key], config))
+
+
+def _choices(row: Live) -> tuple[str, ...]:
+    if row.kind == "scale":
+        return tuple(SCALES)
+    return INSTALLED if row.key == "mode" else row.choices
+
+
+def _stepped(settings: Any, row: Live, text: str) -> str:
+    """Return the choice that `next` or `back` means now; any other text as it is."""
+    step = {NEXT: 1, BACK: -1}.get(text.lower())
+    if step is None or row.kind not in STEPPED or text.lower() in row.choices:
+        return text
+    known = _choices(row)
+    if row.kind == "scale":
+        here = next((i for i, name in enumerate(known) if SCALES[name] == int(settings["scale"])), 0)
+    else:
+        here = min(int(settings[row.field]), len(known) - 1)
+    return known[(here + step) % len(known)]
 
 
 def _within(row: Live, config: Config) -> Live:
@@ -221,6 +253,8 @@ def shown(settings: Any, key: str, config: Config | None = None) -> str:
         case "number":
             value = settings[live.field] if place is None else settings[live.field][place]
             return f"{float(value):.6g}" + (f" {live.unit}" if live.unit else "")
+        case "tap" | "cue":
+            return "-"
     return str(int(settings[live.field]))
 
 
@@ -242,6 +276,8 @@ def _store(settings: Any, row: Live, value: Any) -> None:
         settings["route"][place] = int(value) - 1  # people count from 1, the callback from 0
     elif row.kind == "count":
         settings[row.field] += 1
+    elif row.kind in STAGED:
+        pass
     elif row.kind == "scale":
         settings[row.field] = SCALES[value]
     elif row.kind in ("choice", "style"):
@@ -315,6 +351,12 @@ def _count(row: Live, text: str) -> int:
     return 1
 
 
+def _cue(row: Live, text: str) -> str:
+    if not text or len(text) > CUE_LETTERS or not text.isprintable():
+        raise _wrong(row, text)
+    return text
+
+
 _PARSE: dict[str, Callable[[Live, str], Any]] = {
     "flag": _flag,
     "number": _number,
@@ -325,6 +367,8 @@ _PARSE: dict[str, Callable[[Live, str], Any]] = {
     "count": _count,
     "choice": _named,
     "style": _named,
+    "tap": _count,
+    "cue": _cue,
 }
 
 
