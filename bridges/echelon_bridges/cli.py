@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "status": "what a running engine counts: blocks, underruns, load, sensors, processes",
     "sensors": "what is heard: rates, loss, jitter, roles; assign, recentre, calibrate",
     "set": "change a live setting of a running engine: echelon-engine set KEY VALUE",
+    "cue": "step through the cues of a running engine's show: echelon-engine cue next|back|NAME|N",
     "devices": "list the audio devices",
     "midi": "list MIDI ports, show what comes in, learn which controller moves which setting",
     "doctor": "check audio, priority, ports, models and caches, and say what to do",

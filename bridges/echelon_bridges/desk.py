@@ -11,11 +11,13 @@ import numpy as np
 
 from echelon_bridges import control
 from echelon_engine.errors import UserError
-from echelon_engine.memory import COMMAND, NOTE_OFF, NOTE_ON
+from echelon_engine.live import BACK, LIVE, NEXT
+from echelon_engine.memory import COMMAND, NOTE_OFF, NOTE_ON, TEMPO
 
 WAITING_KEYS = 256  # settings that wait to be sent; the table of live settings is shorter
 CLOSE_S = 2.0
 PRODUCER = 0  # the command ring of the bridges
+DONE = ("count", "tap", "cue")  # kinds that are done each time they are asked for
 
 
 class Desk:
@@ -36,7 +38,8 @@ class Desk:
         self._notes = threading.Lock()
         self._refused = refused
         self._told: set[str] = set()
-        self._waiting: dict[str, str] = {}
+        self._waiting: dict[tuple[str, int], tuple[str, int]] = {}
+        self._asked = 0
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._send, name="desk", daemon=True)
@@ -56,17 +59,31 @@ class Desk:
     def _note(self, kind: int, key: int, pitch: float, velocity: float, pan: float) -> bool:
         with self._notes:
             command = self._command[0]
-            command["kind"], command["key"] = kind, key & 0x7FFF_FFFF
+            command["time_ns"], command["kind"], command["key"] = 0, kind, key & 0x7FFF_FFFF
             command["value"] = (pitch, velocity, pan, 0.0)
             done = bool(self._push(self._ring, self._command))
             self.dropped_notes += not done
             return done
 
-    def set(self, key: str, value: str) -> None:
-        """Change a live setting soon, as `echelon-engine set KEY VALUE` does. Never blocks; the newest value wins."""
+    def tempo(self, time_ns: int, tempo_bpm: float, phase: float) -> bool:
+        """Say what an external clock says: its tempo, and where its beat was, 0..1, at `time_ns`. False: no room."""
+        with self._notes:
+            command = self._command[0]
+            command["time_ns"], command["kind"], command["key"] = time_ns, TEMPO, 0
+            command["value"] = (tempo_bpm, phase, 0.0, 0.0)
+            return bool(self._push(self._ring, self._command))
+
+    def set(self, key: str, value: str, time_ns: int = 0) -> None:
+        """Change a live setting soon, as `echelon-engine set KEY VALUE` does; `time_ns` is when it was asked, if known.
+
+        Never blocks. Of a setting the newest value wins; what is done or stepped is done as often as it is asked.
+        """
         with self._changed:
-            if key in self._waiting or len(self._waiting) < WAITING_KEYS:
-                self._waiting[key] = value
+            counts = value in (NEXT, BACK) or (key in LIVE and LIVE[key].kind in DONE)
+            self._asked += counts
+            which = key, self._asked if counts else 0
+            if which in self._waiting or len(self._waiting) < WAITING_KEYS:
+                self._waiting[which] = value, time_ns
                 self._changed.notify()
             else:
                 self.refusals += 1
@@ -81,9 +98,10 @@ class Desk:
                 while not self._waiting and not self._closed:
                     self._changed.wait()
                 waiting, self._waiting = self._waiting, {}
-            for key, value in waiting.items():
+            for (key, _), (value, time_ns) in waiting.items():
                 try:
-                    self.ask({"command": "set", "key": key, "value": value})
+                    asked = {"time_ns": time_ns} if time_ns else {}
+                    self.ask({"command": "set", "key": key, "value": value, **asked})
                 except UserError as error:
                     self._refuse(key, str(error))
             if self._closed and not waiting:

@@ -185,6 +185,7 @@ class Outlets:
             position = controls["position"][-1]
             if self._midi_in is not None:
                 self._midi_in.lanes(position)
+                self._midi_in.heard_later(max(int(controls["dac_ns"][-1]) - int(controls["time_ns"][-1]), 0))
             if self.osc_in is not None:
                 self.osc_in.moves.lanes(position)
         self._taps.release(None if self._log is None else self._log.settled)

@@ -63,6 +63,7 @@ def collect(
     sensors: Sequence[dict[str, Any]],
     outlets: dict[str, Any] | None = None,
     recording: dict[str, Any] | None = None,
+    cue: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the status document, ready for JSON.
 
@@ -109,6 +110,7 @@ def collect(
         "processes": [dict(process) for process in processes],
         "outlets": dict(outlets or {}),
         "recording": recording,
+        "cue": cue,
     }
 
 
@@ -142,6 +144,8 @@ def table(status: dict[str, Any]) -> str:
             f"{s['clipped_frames']} frames with DELL on its clip",
         ),
     ]
+    if s.get("cue"):
+        rows.insert(7, ("cue", _cue(s["cue"])))
     lines = _columns(rows)
     lines += ["", *_columns([("process", "pid", "state", "restarts"), *map(_process, s["processes"])])]
     if s["sensors"]:
@@ -172,6 +176,11 @@ def _recording(recording: dict[str, Any]) -> str:
     return f"STOPPED after {made}: {recording['error']}" if recording.get("error") else made
 
 
+def _cue(cue: dict[str, Any]) -> str:
+    here = f"{cue['number']} of {cue['of']}, {cue['name']}" if cue["number"] else f"none yet of {cue['of']}"
+    return here + (f"; next: {cue['next']}" if cue["next"] else "; the last")
+
+
 def _process(process: dict[str, Any]) -> tuple[str, ...]:
     pid = process["pid"]
     return (process["name"], "-" if pid is None else str(pid), process["state"], str(process["restarts"]))
@@ -188,6 +197,8 @@ def line(status: dict[str, Any]) -> str:
     """Return the document as the one line that a terminal shows: what a performer has to see at a glance."""
     s = status
     parts = [f"{s['state']:<13}", f"{s['tempo_bpm']:5.1f} bpm"]
+    if s.get("cue"):
+        parts.append(f"cue {s['cue']['number']}/{s['cue']['of']} {s['cue']['name']}".rstrip())
     for sensor in s["sensors"]:
         frames, lost = int(sensor.get("frames") or sensor.get("readings") or 0), int(sensor.get("lost", 0))
         if frames:

@@ -20,10 +20,12 @@ import numpy as np
 
 from echelon_bridges import lock, status
 from echelon_bridges.control import ControlServer, runtime_folder
+from echelon_bridges.keys import Keys
 from echelon_bridges.part import Part, Plan, plans
 from echelon_bridges.session.folder import is_session
+from echelon_bridges.stage import Stage
 from echelon_bridges.terminal import Terminal
-from echelon_engine import __version__, config_file, live
+from echelon_engine import __version__, config_file
 from echelon_engine.block import SharedBlock
 from echelon_engine.config import Config
 from echelon_engine.errors import EXIT_FAILURE, UsageError, UserError, nearest
@@ -33,7 +35,10 @@ FADE_S = 0.45  # the callback is silent after this long
 PUBLISH_S = 1.5  # stopping does not wait longer than this for Numba; the sound then ends without a fade
 TICK_S = 0.25
 HUNG_S = 3.0  # an audio process that played and then counts no block for so long is replaced
+ASKED_NS = 1_000_000_000
 FORCE_S = 1.0  # a second signal sooner than this after the first is the same wish, not impatience
+CUE_KEYS = {" ": "next", "n": "next", "b": "back"}  # of the terminal, while there is a show
+TAP_KEY = "t"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -45,7 +50,7 @@ class Supervisor:
     ):
         self.config = config
         self.name = config.engine.name
-        self.settings = live.initial_settings(config)
+        self.stage = Stage(config)
         self.sensors: list[dict[str, Any]] = []
         self.outlets: dict[str, Any] = {}
         self.recording: dict[str, Any] | None = None
@@ -61,6 +66,14 @@ class Supervisor:
         self._snapshot = np.zeros(1, CONTROL)
         self._rings: asyncio.Future[Any] | None = None
         self._holder = lock.Holder(os.getpid(), "")
+        self._keys = Keys(-1, self._pressed)
+        self._doing: set[asyncio.Task[None]] = set()
+        self._deaf = ""  # what was said last about a clock that is not heard
+
+    @property
+    def settings(self) -> Any:
+        """The settings in force, SETTINGS (1,)."""
+        return self.stage.settings
 
     async def run(self) -> int:
         """Play until a signal, the end of `seconds`, a `stop` request or a failure; return the exit code."""
@@ -88,6 +101,8 @@ class Supervisor:
             stack.push_async_callback(server.close)
             await server.start()
             stack.push_async_callback(self._stop_parts)
+            self._keys = self._open_keys()
+            stack.callback(self._keys.close)
             await self._play()
         self._say_what_was_recorded()
         self._terminal.event("stopped", uptime_s=round(time.monotonic() - self._began, 1))
@@ -108,6 +123,28 @@ class Supervisor:
             self._terminal.event("recorded", "error", path=take.get("path"), text="the recording is incomplete")
         else:
             self._terminal.event("recorded", path=take.get("path"), seconds=take.get("seconds"))
+
+    def _open_keys(self) -> Keys:
+        """Let the terminal's keys step through the show, where there are both."""
+        wanted = self._terminal.interactive and self.stage.show is not None and sys.stdin is not None
+        keys = Keys(sys.stdin.fileno() if wanted else -1, self._pressed)
+        if keys.look():
+            self._terminal.event("keys", text="space or n: next cue; b: back; t: tap the tempo")
+        return keys
+
+    def _pressed(self, key: str, time_ns: int) -> None:
+        async def do() -> None:
+            try:
+                if key in CUE_KEYS:
+                    await self._cue(CUE_KEYS[key])
+                elif key == TAP_KEY:
+                    await self._set("tap", "", time_ns)
+            except UserError as error:
+                self._terminal.event("refused", "warning", text=str(error))
+
+        task = asyncio.get_running_loop().create_task(do())
+        self._doing.add(task)
+        task.add_done_callback(self._doing.discard)
 
     async def _play(self) -> None:
         line = config_file.to_json(self.config)
@@ -143,6 +180,8 @@ class Supervisor:
         while True:
             before = time.monotonic()
             await asyncio.sleep(TICK_S)
+            self._keys.look()
+            self._warn_of_no_clock()
             if self._terminal.interactive:
                 self._terminal.line(status.line(self.status()))
             audio, now = self.parts[0], time.monotonic()
@@ -157,6 +196,14 @@ class Supervisor:
                 )
                 audio.send(signal.SIGKILL)
                 moved = now
+
+    def _warn_of_no_clock(self) -> str:
+        """Say, once each time, that the external tempo asked for cannot be heard."""
+        deaf = self.stage.deaf(self.outlets)
+        if deaf and deaf != self._deaf:
+            self._terminal.event("notice", text=deaf)
+        self._deaf = deaf
+        return deaf
 
     def stop(self) -> None:
         """Begin to stop; returns at once."""
@@ -268,7 +315,35 @@ class Supervisor:
             sensors=self.sensors,
             outlets=self.outlets,
             recording=self.recording,
+            cue=self.stage.report(),
         )
+
+    @staticmethod
+    def _asked_ns(request: dict[str, Any]) -> int:
+        """Return when a change was asked for: as whoever heard it says, within a second of now, or now."""
+        now_ns, said = time.monotonic_ns(), request.get("time_ns")
+        return said if type(said) is int and abs(now_ns - said) < ASKED_NS else now_ns
+
+    async def _set(self, key: str, value: str, time_ns: int) -> str:
+        """Change a live setting of the callback and return its effective value; raises `UserError`."""
+        if key == "cue":
+            return str((await self._cue(value))["name"])
+        shown = self.stage.set(key, value, time_ns)
+        await self._in_force()
+        self._terminal.event("set", key=key, value=shown)
+        return shown
+
+    async def _cue(self, which: str) -> dict[str, Any]:
+        """Give a cue and return where the show is; raises `UserError`."""
+        cue = self.stage.cue(which)
+        await self._in_force()
+        self._terminal.event("cue", number=cue["number"], name=cue["name"], next=cue["next"])
+        return cue
+
+    async def _in_force(self) -> None:
+        """Hand the settings to the callback, all at once."""
+        await self._publish()
+        self._block.shared["header"]["focus"] = int(self.settings[0]["focus"])
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer one request of the control socket."""
@@ -282,15 +357,15 @@ class Supervisor:
                 return {"key": "models.gated", "value": path}
             case "set":
                 key, value = str(request.get("key", "")), str(request.get("value", ""))
-                changed = self.settings.copy()
-                shown = live.apply(changed[0], key, value, self.config)
-                self.settings = changed
-                await self._publish()
-                self._block.shared["header"]["focus"] = int(self.settings[0]["focus"])
-                self._terminal.event("set", key=key, value=shown)
-                return {"key": key, "value": shown}
+                shown = await self._set(key, value, self._asked_ns(request))
+                deaf = self._warn_of_no_clock() if key == "tempo_source" else ""
+                return {"key": key, "value": shown, **({"notice": deaf} if deaf else {})}
+            case "cue":
+                if which := str(request.get("which", "")):
+                    return {"cue": await self._cue(which)}
+                return {"cues": self.stage.cues(), "cue": self.stage.report()}
             case "get":
-                return {"values": {key: live.shown(self.settings[0], key, self.config) for key in live.names()}}
+                return {"values": self.stage.values()}
             case "stop":
                 self.stop()
                 return {}
@@ -299,7 +374,7 @@ class Supervisor:
                 if request["command"] == "assign":
                     self._assigned[str(request.get("device"))] = request
                 return said
-        known = ("status", "set", "get", "weights", "stop", "sensors", "assign", "recentre")
+        known = ("status", "set", "cue", "get", "weights", "stop", "sensors", "assign", "recentre")
         wrong = str(request.get("command"))[:40]
         raise UsageError(f"command {wrong!r}", "is not known", nearest(wrong, known) or f"one of {', '.join(known)}")
 

@@ -34,6 +34,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "subject", nargs="?", metavar="KEY", help="live setting, `set --list` shows all; for monitor: a port"
     )
+    parser.add_argument(
+        "value",
+        nargs="?",
+        metavar="VALUE",
+        help="learn a button that sets just this: `learn style techno`, `learn cue back`",
+    )
     parser.add_argument("--port", help="input port instead of midi.input")
     parser.add_argument("--osc", metavar="ADDRESS", help="learn this OSC address instead of waiting for a controller")
     parser.add_argument(
@@ -183,11 +189,13 @@ def _learn(arguments: Namespace, config: Config) -> int:
     if not source:
         raise UserError("midi learn", f"no controller moved within {seconds:g} s", "see what comes with `midi monitor`")
     mode = {"mode": arguments.mode} if arguments.mode else {}
-    row: Row = table.make_row(source, {"key": key, **mode})
+    value = {"value": arguments.value} if arguments.value else {}
+    row: Row = table.make_row(source, {"key": key, **mode, **value})
     before = rows.get(source)
     rows[source] = row
     table.store(path, rows)
-    print(f"{source} moves {key} ({row.mode})" + (f"; it moved {before.key}" if before and before.key != key else ""))
+    done = f"{source} sets {key} to {row.value}" if row.value else f"{source} moves {key} ({row.mode})"
+    print(done + (f"; it moved {before.key}" if before and before.key != key else ""))
     return 0
 
 

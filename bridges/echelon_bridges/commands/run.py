@@ -27,6 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--loop", action="store_true", default=None, help="play the clip again when it ends")
     parser.add_argument("--record", metavar="FILE.wav", help="write what is heard")
     parser.add_argument("--log", metavar="DIR", help="keep the session in a folder below DIR, to be played again")
+    parser.add_argument("--show", metavar="FILE", help="cues to step through with `cue next`, keys, MIDI, OSC or NATS")
     parser.add_argument("--nats", metavar="URL", help="publish over NATS: a server's address, or `embedded`")
     parser.add_argument("--seconds", type=_seconds, metavar="N", help="stop by itself after N seconds of sound")
     _options.add_name(parser)
@@ -49,6 +50,7 @@ def run(arguments: Namespace) -> int:
         motion__loop=arguments.loop,
         output__record=arguments.record,
         session__log=arguments.log,
+        show__file=arguments.show,
         nats__url=arguments.nats,
     )
     if arguments.loop and not config.motion.file:

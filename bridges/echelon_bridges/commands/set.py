@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from argparse import ArgumentParser, Namespace
 
 from echelon_bridges.commands import _options
@@ -41,8 +42,10 @@ def run(arguments: Namespace) -> int:
             path = str(_options.check_input(Path(value).expanduser(), "weights file").absolute())
         answer = request(name, command="weights", path=path)
     else:
-        answer = request(name, command="set", key=arguments.key, value=value)
+        answer = request(name, command="set", key=arguments.key, value=value, time_ns=time.monotonic_ns())
     print(f"{answer['key']} = {answer['value']}")
+    if notice := answer.get("notice"):
+        print(f"notice: {notice}")
     return 0
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from echelon_bridges.controllers.table import JUMP, TOGGLE, Row
 from echelon_engine import live
-from echelon_engine.config import SCALES
+from echelon_engine.config import Config
 from echelon_engine.errors import UserError
 from echelon_engine.parameters import LANE
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 REST_NS = 1_000_000_000  # a controller that moves again after so long begins a new gesture
 NEAR = 0.03  # of the whole way: as good as passed
+SOFT = 1 / 127  # the softest key
 RECENT = 8  # controllers that the report names
 
 
@@ -43,8 +44,8 @@ class Touch:
 class Moves:
     """Turns moves of controllers into settings. `move` never blocks: present values are asked for in a thread."""
 
-    def __init__(self, desk: Desk, rows: Callable[[], dict[str, Row]]) -> None:
-        self._desk, self._rows = desk, rows
+    def __init__(self, desk: Desk, rows: Callable[[], dict[str, Row]], config: Config | None = None) -> None:
+        self._desk, self._rows, self._config = desk, rows, config or Config()
         self._touched: dict[str, Touch] = {}
         self._lanes: list[float] | None = None
         self._values: dict[str, str] = {}
@@ -74,23 +75,27 @@ class Moves:
             self.unmapped += 1
             return False
         kind = live.LIVE[row.key].kind if row.key in live.LIVE else "lane"
-        if row.value or kind == "count" or row.mode == TOGGLE:
-            if value >= 0.5 > before:  # a button: once a press
-                self._press(row, kind)
+        if row.value or kind in ("count", "tap") or row.mode == TOGGLE:
+            # A button: once a press, however softly a key is struck.
+            threshold = SOFT if source.startswith("note ") else 0.5
+            if value >= threshold > before:
+                self._press(row, kind, now_ns)
             return True
         if row.mode != JUMP and not self._has(touch, row, before, rested):
             return True
-        text = _text(row, kind, value)
+        text = _text(row, kind, value, live.choices(row.key, self._config) if kind in live.STEPPED else ())
         if text != touch.text or not touch.holds:
             self._desk.set(row.key, text)
             self.moved += 1
         touch.text, touch.holds = text, True
         return True
 
-    def _press(self, row: Row, kind: str) -> None:
+    def _press(self, row: Row, kind: str, now_ns: int) -> None:
         self.moved += 1
         if row.mode == TOGGLE:
             self._toggle(row.key)
+        elif kind == "tap":
+            self._desk.set(row.key, "now", now_ns)
         else:
             self._desk.set(row.key, row.value or "now")
 
@@ -180,14 +185,15 @@ class Moves:
             self._wanted.notify()
 
 
-def _text(row: Row, kind: str, value: float) -> str:
-    """Return what a controller's value 0..1 sets: `low` + value (`high` - `low`), as the kind of key is written."""
+def _text(row: Row, kind: str, value: float, choices: tuple[str, ...]) -> str:
+    """Return what a controller's value 0..1 sets: `low` + value (`high` - `low`), as the kind of key is written; of a
+    choice, the one of `choices` that lies there.
+    """
     number = row.low + value * (row.high - row.low)
     if kind == "flag":
         return "on" if number >= 0.5 else "off"
-    if kind == "scale":
-        names = list(SCALES)
-        return names[min(int(value * len(names)), len(names) - 1)]
+    if choices:
+        return choices[min(int(number * len(choices)), len(choices) - 1)]
     if kind in ("whole", "note", "channel"):
         return str(round(number))
     return f"{number:.5f}" if kind == "lane" else f"{number:.6g}"

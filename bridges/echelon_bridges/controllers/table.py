@@ -4,13 +4,17 @@
     "cc 1 74" = "lane.filter_cutoff"
     "cc 1 7" = { key = "master", low = -40, high = 0, mode = "jump" }
     "note 10 36" = { key = "scale", value = "dorian" }
+    "note 10 37" = "cue"
+    "note 10 38" = { key = "cue", value = "back" }
+    "cc 1 20" = "style"
     "osc /1/fader1" = "lane.reverb_mix"
     "clock" = "tempo"
 
 Sources: `cc CHANNEL NUMBER`, `cc14 CHANNEL NUMBER` (14 bit, its fine part 32 higher), `nrpn CHANNEL NUMBER`,
-`bend CHANNEL`, `pressure CHANNEL`, `note CHANNEL KEY`, `osc /ADDRESS`, `clock` (onto the tempo alone). Channels count
-from 1. The ends of a controller's way are `low` and `high`, by default the setting's own range. With `value`, the
-controller is a button that sets just that.
+`bend CHANNEL`, `pressure CHANNEL`, `note CHANNEL KEY`, `osc /ADDRESS`, `clock` (onto the tempo alone: it leads whenever
+it begins to run). Channels count from 1. The ends of a controller's way are `low` and `high`, by default the setting's
+own range. With `value`, the controller is a button that sets just that: `next` and `back` step through choices and
+cues. Along a controller's way lie the choices of a style, mode, scale or tempo source; a note steps to the next.
 """
 
 from __future__ import annotations
@@ -78,7 +82,7 @@ def span(key: str) -> tuple[float, float]:
     row = live.LIVE.get(key)
     if row is None:
         raise UsageError(key[:60], "no such live setting", nearest(key, live.names()) or "`set --list` shows all")
-    if row.kind in ("flag", "count"):
+    if row.kind in ("flag", "count", *live.STAGED, *live.STEPPED):
         return 0.0, 1.0
     return row.low, row.high
 
@@ -100,12 +104,14 @@ def make_row(source: str, entry: Any) -> Row:
         if isinstance(end, bool) or not isinstance(end, int | float) or not least <= end <= most:
             raise UsageError(f"{source!r}: {name} = {end!r}", f"must be a number from {least:g} to {most:g}")
     live_kind = live.LIVE[key].kind if key in live.LIVE else "lane"
-    sprung = source.startswith(("bend ", "pressure ", "note ")) or live_kind in ("flag", "count", "scale")
+    switched = live_kind in ("flag", "count", *live.STAGED, *live.STEPPED)
+    sprung = source.startswith(("bend ", "pressure ", "note ")) or switched
     mode = fields.get("mode", JUMP if sprung else PICKUP)
     if mode not in MODES or (mode == TOGGLE and live_kind != "flag"):
         rule = "must be pickup or jump" + (", or toggle" if live_kind == "flag" else "; only on/off settings toggle")
         raise UsageError(f"{source!r}: mode = {mode!r}", rule)
-    value = str(fields.get("value", ""))
+    steps = live_kind == "cue" or (live_kind in live.STEPPED and source.startswith("note "))
+    value = str(fields.get("value", live.NEXT if steps else ""))
     if value:
         live.apply(live.initial_settings(Config())[0], key, value)
     return Row(source, key, float(low), float(high), mode, value)

@@ -40,6 +40,15 @@ class Status(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole status document, as `echelon-engine status --json` prints it."""
 
 
+class Cue(Struct, frozen=True, forbid_unknown_fields=True):
+    """Give a cue of the show, as `echelon-engine cue WHICH` does."""
+
+    which: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=64)] | Annotated[int, Meta(ge=1)],
+        about("", "next, back, a name or a number from 1"),
+    ] = "next"
+
+
 class Panic(Struct, frozen=True, forbid_unknown_fields=True):
     """All sound off at once."""
 
@@ -63,9 +72,9 @@ class Reply(Message, kw_only=True, frozen=True):
 
     ok: Annotated[bool, about("", "whether it was done")]
     error: Annotated[str | None, about("", "what is wrong, the rule, the remedy")] = None
-    answer: Annotated[dict[str, Any], about("", "what was asked for; set: the key and its effective value")] = field(
-        default_factory=dict
-    )
+    answer: Annotated[
+        dict[str, Any], about("", "what was asked for; set: the key and its effective value; cue: its place and name")
+    ] = field(default_factory=dict)
 
 
 class Command(NamedTuple):
@@ -82,6 +91,7 @@ COMMANDS: dict[str, Command] = {
         Command("set", Set, Reply),
         Command("get", Get, Reply),
         Command("status", Status, Reply),
+        Command("cue", Cue, Reply),
         Command("panic", Panic, Reply),
         Command("note", PlayNote, Reply),
         Command("snapshot", AskSnapshot, Snapshot),
@@ -102,6 +112,8 @@ def control_fields(request: Struct) -> dict[str, Any]:
                 hint = nearest(request.key, live.names()) or "leave the key out to get them all"
                 raise UsageError(request.key, "no such live setting", hint)
             return {"command": "get"}
+        case Cue():
+            return {"command": "cue", "which": str(request.which)}
         case Panic():
             return {"command": "set", "key": "panic", "value": "now"}
     return {"command": "status"}

@@ -1,12 +1,8 @@
-"""The MIDI clock: when its ticks are due, from the beat the engine reports; and the tempo, from ticks that come in.
-
-Pure: times in, bytes or a tempo out.
-"""
+"""The MIDI clock that is sent: when its ticks are due, from the beat the engine reports. Pure: times in, bytes out."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
 
 from echelon_bridges.midi.messages import START, STOP, TICK, TICKS_PER_BEAT
 
@@ -72,34 +68,3 @@ class ClockOut:
         self._next, self._tempo_bpm = None, 0.0
         was, self._running = self._running, False
         return bytes((STOP,)) if was else b""
-
-
-class TempoIn:
-    """The tempo of a clock that comes in: the slope of a line through its last two beats of ticks.
-
-    Jitter of single ticks is averaged out; a new value is told when it differs by 0.1 bpm and half a second has passed.
-    """
-
-    WINDOW = 2 * TICKS_PER_BEAT + 1
-
-    def __init__(self) -> None:
-        self._ticks: deque[int] = deque(maxlen=self.WINDOW)
-        self._told_bpm, self._told_ns = 0.0, 0
-
-    def tick(self, time_ns: int) -> float | None:
-        """Take a tick; return a tempo in bpm (20..300, in tenths) when there is a new one."""
-        ticks = self._ticks
-        if ticks and not 0 < time_ns - ticks[-1] < 250_000_000:
-            ticks.clear()  # slower than 10 bpm: it stood still
-        ticks.append(time_ns)
-        if len(ticks) < self.WINDOW:
-            return None
-        # slope = sum((i - mean i) t_i) / sum((i - mean i)^2), nanoseconds a tick
-        middle = (self.WINDOW - 1) / 2
-        base = ticks[0]
-        slope = sum((i - middle) * (t - base) for i, t in enumerate(ticks)) * 12 / (self.WINDOW * (self.WINDOW**2 - 1))
-        bpm = round(60e9 / (slope * TICKS_PER_BEAT), 1)
-        if not 20.0 <= bpm <= 300.0 or abs(bpm - self._told_bpm) < 0.099 or time_ns - self._told_ns < 500_000_000:
-            return None
-        self._told_bpm, self._told_ns = bpm, time_ns
-        return bpm

@@ -14,6 +14,7 @@ from typing import NamedTuple
 LANE_CC: tuple[int, ...] = (*range(20, 32), *range(102, 120), 14, 15)
 NOTE_OFF, NOTE_ON, CONTROL_CHANGE, PRESSURE, BEND = 0x80, 0x90, 0xB0, 0xD0, 0xE0
 TICK, START, CONTINUE, STOP, RESET = 0xF8, 0xFA, 0xFB, 0xFC, 0xFF
+SONG_POSITION = 0xF2
 SUSTAIN, ALL_SOUND_OFF, ALL_NOTES_OFF = 64, 120, 123
 DATA, DATA_FINE, NRPN_FINE, NRPN, RPN_FINE, RPN = 6, 38, 98, 99, 100, 101
 TICKS_PER_BEAT = 24
@@ -67,7 +68,13 @@ class Pulse(NamedTuple):
     what: int
 
 
-Event = Note | Move | Silence | Pulse
+class Position(NamedTuple):
+    """Where a song goes on at the next CONTINUE, in sixteenths from its begin."""
+
+    sixteenth: int
+
+
+Event = Note | Move | Silence | Pulse | Position
 
 
 @dataclass(slots=True)
@@ -101,6 +108,8 @@ class Reader:
             return [Pulse(status)]
         if status == RESET:
             return [Silence(0)]
+        if status == SONG_POSITION and len(message) == 3 and message[1] < 128 and message[2] < 128:
+            return [Position(message[1] | message[2] << 7)]
         kind, number = status & 0xF0, status & 0x0F
         size = 2 if kind in (0xC0, PRESSURE) else 3
         if not 0x80 <= status < 0xF0 or len(message) != size or any(byte > 127 for byte in message[1:]):

@@ -24,7 +24,8 @@ from echelon_engine.parameters import LANES
 BYTES_HZ = 1600.0  # of parameters: half of what a MIDI cable carries (31,250 baud, 3,125 bytes a second)
 MOST_NOTES = 32  # keys that sound at once; one more ends the oldest
 SILENT_FRAMES = 6  # a note older than this cannot sound where the engine has no voice
-CLOCK_FRAMES = 6  # control frames from report to report of the beat
+CLOCK_FRAMES = 6  # control frames from report to report of the beat ..
+CHANGED = 0.01  # .. and a change of tempo that is told at once
 
 
 class MidiOut:
@@ -45,6 +46,7 @@ class MidiOut:
         self._anew = False
         self._resync = False
         self._epoch, self._due_frame, self._clock_frame, self._frame = -1, 0.0, 0, 0
+        self._clock_bpm = 1.0
         self._budget = float(LANES * self._lane_bytes)
         self.notes = self.parameters = self.deferred = 0
         self._link = link("out", midi.output, f"echelon-{config.engine.name}-out", told, channel=midi.channel,
@@ -79,14 +81,20 @@ class MidiOut:
                 self._end(key)
         if self._resync and self._link.silence():
             self._resync = False
-        if self._clock and self._frame >= self._clock_frame:
-            self._clock_frame = self._frame + CLOCK_FRAMES
-            newest = controls[-1]
-            heard_ns = int(newest["dac_ns"]) or int(newest["time_ns"])
-            self._link.beat(heard_ns, float(newest["beat"]), float(newest["tempo_bpm"]))
+        if self._clock:
+            self._report_beats(controls)
         if self._form != "off" and self._frame >= math.floor(self._due_frame):
             self._due_frame = max(self._due_frame + self._period_frames, self._frame + self._period_frames - 1.0)
             self._send_parameters(controls["position"][-1])
+
+    def _report_beats(self, controls: NDArray[Any]) -> None:
+        """Say where the beat is, now and then and where the tempo has changed."""
+        for record in controls:
+            tempo_bpm = float(record["tempo_bpm"])
+            if int(record["frame"]) >= self._clock_frame or abs(tempo_bpm / self._clock_bpm - 1.0) > CHANGED:
+                self._clock_frame, self._clock_bpm = int(record["frame"]) + CLOCK_FRAMES, max(tempo_bpm, 1.0)
+                heard_ns = int(record["dac_ns"]) or int(record["time_ns"])
+                self._link.beat(heard_ns, float(record["beat"]), tempo_bpm)
 
     def body(self, performer: int, frames: NDArray[Any]) -> None:
         """Take nothing: MIDI has no bodies."""

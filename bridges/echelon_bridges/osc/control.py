@@ -3,11 +3,13 @@
     /echelon/set KEY VALUE             any live setting, as `echelon-engine set` takes it
     /echelon/NAME/KEY VALUE            the same; dots of the key may be slashes: /echelon/NAME/lane/gain 0.5
     /echelon/NAME/lane/LANE/off        gives a lane back to the motion
+    /echelon/NAME/cue WHICH            a cue of the show: its name or number, next or back; also /cue/next, /cue/back
+    /echelon/NAME/tap                  a beat, at the moment it arrives: two to eight are a tempo
     /echelon/NAME/note/on KEY PITCH VELOCITY [PAN]    velocity 0..1, or whole numbers 0..127; 0 ends it
     /echelon/NAME/note/off KEY
     /echelon/NAME/panic
 
-NAME may be left out. Any other address is a controller: the map (`controllers/table.py`) may give it a setting, its
+NAME may be left out. /cue/next, /cue/back and /tap may be buttons: with 0, their release, they do nothing. Any other address is a controller: the map (`controllers/table.py`) may give it a setting, its
 first number 0..1 moves it. Time tags are not waited for: everything is done at once. Loopback unless `osc.bind` says
 otherwise; each source is kept to its budget before anything is parsed; what is not understood is counted.
 """
@@ -47,7 +49,7 @@ class OscControl:
     def __init__(self, config: Config, desk: Desk) -> None:
         self._desk = desk
         self._map = Watched(path_of(config))
-        self.moves = Moves(desk, lambda: self._map.rows)
+        self.moves = Moves(desk, lambda: self._map.rows, config)
         self._port = udp.bind(config.osc.bind, config.osc.port)
         self._engine = config.engine.name
         self._keys = frozenset(live.LIVE)
@@ -81,7 +83,7 @@ class OscControl:
                 continue
             for message in messages:
                 self.messages += 1
-                self._take(message, now_ns)
+                self._take(message, datagram.arrival_ns)
 
     def _take(self, message: osc.Message, now_ns: int) -> None:
         address, args = message.address, message.args
@@ -89,16 +91,16 @@ class OscControl:
             self._controller(address, args, now_ns)
             return
         words = address[len("/echelon/") :].split("/")
-        done = self._do(words, args)
+        done = self._do(words, args, now_ns)
         if done is None and words[0] == self._engine:
             # Only now: an engine may be called `note`, and /echelon/note/on still begins a note.
-            done = self._do(words[1:], args)
+            done = self._do(words[1:], args, now_ns)
         if done is None:
             self.unknown += 1
         elif not done:
             self.malformed += 1
 
-    def _do(self, words: list[str], args: tuple[osc.Argument, ...]) -> bool | None:
+    def _do(self, words: list[str], args: tuple[osc.Argument, ...], now_ns: int) -> bool | None:
         """Do what the address below /echelon/ says; return whether its arguments allow it, None for no such address."""
         match words:
             case ["set"]:
@@ -107,6 +109,10 @@ class OscControl:
                 return self._note_on(args)
             case ["note", "off"]:
                 return bool(args) and type(args[0]) is int and self._note_off(args[0])
+            case ["cue", "next" | "back" as step]:
+                return _is_released(args) or self._set("cue", (step,))
+            case ["tap"]:
+                return _is_released(args) or self._tap(now_ns)
             case ["lane", lane, "off"] if _is_lane(lane):
                 return self._set(f"lane.{lane}", ("off",))
             case ["lane", lane] if _is_lane(lane):
@@ -120,6 +126,11 @@ class OscControl:
             return False
         self.settings += 1
         self._desk.set(key, text)
+        return True
+
+    def _tap(self, time_ns: int) -> bool:
+        self.settings += 1
+        self._desk.set("tap", "now", time_ns)
         return True
 
     def _note_on(self, args: tuple[osc.Argument, ...]) -> bool:
@@ -180,6 +191,11 @@ class OscControl:
             self._end(key)
         self.moves.close()
         self._port.close()
+
+
+def _is_released(args: tuple[osc.Argument, ...]) -> bool:
+    """Return whether a button says that it was let go."""
+    return bool(args) and _number(args[0]) == 0.0
 
 
 def _is_lane(name: str) -> bool:
