@@ -1,7 +1,7 @@
 """Everything that goes out and may ask something back: opened from the configuration, fed once a turn.
 
     callback --records--> Outlets --offer--> session, OSC, MIDI, NATS, relay
-                             Desk <--notes, settings-- OSC, MIDI, NATS
+                             Desk <--notes, settings, tempo-- OSC, MIDI, NATS, Link
 
 An outlet whose opening fails ends a start, with the reason; when bridges are restarted during a show, it is only left
 out, with a warning.
@@ -22,6 +22,7 @@ from echelon_engine.config import Config
 from echelon_engine.errors import UserError
 
 if TYPE_CHECKING:
+    from echelon_bridges.link_clock import LinkClock
     from echelon_bridges.midi.input import MidiIn
     from echelon_bridges.osc.control import OscControl
     from echelon_bridges.performers import Performers
@@ -66,7 +67,9 @@ class Outlets:
 
     def __init__(self, config: Config, shared: Any, say: Say) -> None:
         from echelon_bridges.session.tap import Taps
+        from echelon_engine import rings
 
+        self._newest = rings.newest
         self.desk = Desk(config.engine.name, shared, lambda text: say("warning", text=text))
         self.inbox: deque[Motion] = deque(maxlen=INBOX)
         self._shared, self._say = shared, say
@@ -77,6 +80,7 @@ class Outlets:
         self.refused = 0  # messages that were no limb frame
         self._log: SessionLog | None = None
         self._midi_in: MidiIn | None = None
+        self._link: LinkClock | None = None
         self.osc_in: OscControl | None = None
         try:
             self._open(config)
@@ -93,6 +97,11 @@ class Outlets:
                 from echelon_bridges.osc.control import OscControl
 
                 self.osc_in = OscControl(config, self.desk)
+        if config.clock.link:
+            with self._optional():
+                from echelon_bridges.link_clock import LinkClock
+
+                self._link = LinkClock(self.desk, config.clock.tempo_bpm)
         if config.midi.input:
             with self._optional():
                 from echelon_bridges.midi.input import MidiIn
@@ -162,7 +171,7 @@ class Outlets:
     @property
     def any(self) -> bool:
         """Whether anything at all goes out or comes in."""
-        return bool(self._outlets or self._log or self.osc_in or self._midi_in)
+        return bool(self._outlets or self._log or self.osc_in or self._midi_in or self._link)
 
     @property
     def have_more(self) -> bool:
@@ -188,8 +197,13 @@ class Outlets:
                 self._midi_in.heard_later(max(int(controls["dac_ns"][-1]) - int(controls["time_ns"][-1]), 0))
             if self.osc_in is not None:
                 self.osc_in.moves.lanes(position)
+        if self._link is not None:
+            self._link.turn(controls, self._tempo_source, now_ns)
         self._taps.release(None if self._log is None else self._log.settled)
         return controls
+
+    def _tempo_source(self) -> int:
+        return int(self._newest(self._shared["settings"])["tempo_source"])
 
     def changed_weights(self, path: str) -> None:
         """Tell the session's log."""
@@ -206,7 +220,7 @@ class Outlets:
 
     def report(self) -> dict[str, Any]:
         """Return what each has counted, and say once what failed."""
-        everyone = [*self._outlets, self._log, self.osc_in, self._midi_in]
+        everyone = [*self._outlets, self._log, self.osc_in, self._midi_in, self._link]
         found = {each.name: each.report() for each in everyone if each is not None}
         for name, counts in found.items():
             if (reason := str(counts.get("error", ""))) and f"{name}{reason}" not in self._told:
@@ -221,7 +235,7 @@ class Outlets:
         """End all of them, side by side."""
         import threading
 
-        everyone = [*self._outlets, self._log, self.osc_in, self._midi_in]
+        everyone = [*self._outlets, self._log, self.osc_in, self._midi_in, self._link]
         threads = [threading.Thread(target=each.close, daemon=True) for each in everyone if each is not None]
         for thread in threads:
             thread.start()

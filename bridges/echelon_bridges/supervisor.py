@@ -35,7 +35,7 @@ FADE_S = 0.45  # the callback is silent after this long
 PUBLISH_S = 1.5  # stopping does not wait longer than this for Numba; the sound then ends without a fade
 TICK_S = 0.25
 HUNG_S = 3.0  # an audio process that played and then counts no block for so long is replaced
-ASKED_NS = 1_000_000_000
+ASKED_NS = 10_000_000_000  # a change that was asked for longer ago counts as asked now
 FORCE_S = 1.0  # a second signal sooner than this after the first is the same wish, not impatience
 CUE_KEYS = {" ": "next", "n": "next", "b": "back"}  # of the terminal, while there is a show
 TAP_KEY = "t"
@@ -320,7 +320,7 @@ class Supervisor:
 
     @staticmethod
     def _asked_ns(request: dict[str, Any]) -> int:
-        """Return when a change was asked for: as whoever heard it says, within a second of now, or now."""
+        """Return when a change was asked for: as whoever heard it says, or now."""
         now_ns, said = time.monotonic_ns(), request.get("time_ns")
         return said if type(said) is int and abs(now_ns - said) < ASKED_NS else now_ns
 

@@ -1,4 +1,4 @@
-"""A whole engine of tiny processes instead of audio and bridges: `fake_engine.py NAME SECONDS AUDIO BRIDGES`."""
+"""A whole engine of tiny processes instead of audio and bridges: `fake_engine.py NAME SECONDS AUDIO BRIDGES [K=V]`."""
 
 import os
 import sys
@@ -52,7 +52,8 @@ def main() -> int:
             Plan("bridges", (*command, "bridges", bridges, "--name", engine), (0.1, 0.2), 0),
         ]
 
-    config = config_file.make({"engine.name": name, "audio.device": "null", "motion.performers": 2})
+    more = dict(pair.split("=", 1) for pair in sys.argv[5:])
+    config = config_file.make({"engine.name": name, "audio.device": "null", "motion.performers": 2, **more})
     return supervise(config, float(seconds) or None, make)
 
 

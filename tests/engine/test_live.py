@@ -152,6 +152,6 @@ def test_start_values_come_from_the_configuration() -> None:
 def test_shown_value_of_every_key_can_be_set_again(record: object) -> None:
     """What a key shows is accepted as its value, so a person can copy it."""
     for key in live.LIVE:
-        if key != "panic":
+        if live.LIVE[key].kind not in ("count", *live.STAGED):
             shown = live.shown(record, key)
             assert live.apply(record, key, shown) == shown

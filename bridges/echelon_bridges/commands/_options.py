@@ -53,6 +53,10 @@ def check_connections(config: Config) -> None:
             from echelon_bridges.relay import parse_target
 
             parse_target(config.sensors.relay)
+        if config.clock.link:
+            from echelon_bridges.link_clock import load
+
+            load()
         if config.nats.url:
             from echelon_bridges.nats_link.connection import check
 

@@ -9,9 +9,10 @@
     /echelon/NAME/note/off KEY
     /echelon/NAME/panic
 
-NAME may be left out. /cue/next, /cue/back and /tap may be buttons: with 0, their release, they do nothing. Any other address is a controller: the map (`controllers/table.py`) may give it a setting, its
-first number 0..1 moves it. Time tags are not waited for: everything is done at once. Loopback unless `osc.bind` says
-otherwise; each source is kept to its budget before anything is parsed; what is not understood is counted.
+NAME may be left out. /cue/next, /cue/back and /tap may be buttons: with 0, their release, they do nothing. Any other
+address is a controller: the map (`controllers/table.py`) may give it a setting, its first number 0..1 moves it. Time
+tags are not waited for: everything is done at once. Loopback unless `osc.bind` says otherwise; each source is kept to
+its budget before anything is parsed; what is not understood is counted.
 """
 
 from __future__ import annotations

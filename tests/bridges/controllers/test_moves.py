@@ -27,7 +27,7 @@ class FakeDesk:
         self.answers.set()
         self.gone = False
 
-    def set(self, key: str, value: str) -> None:
+    def set(self, key: str, value: str, time_ns: int = 0) -> None:
         """Remember it."""
         self.sets.append((key, value))
 
@@ -131,6 +131,14 @@ def test_an_engine_that_does_not_answer_is_moved_all_the_same() -> None:
         ("mute", 0.7, "on"),
         ("mute", 0.2, "off"),
         ("scale", 0.0, "major"),
+        ("mode", 0.0, "rules"),
+        ("mode", 1.0, "continuous"),
+        ("style", 0.99, "techno"),
+        ({"key": "style", "low": 1, "high": 0}, 1.0, "ambient"),
+        ({"key": "tempo_source", "low": 0.25, "high": 0.5}, 0.0, "style"),
+        ("track.vox.solo", 1.0, "on"),
+        ({"key": "energy_scale.3", "mode": "jump"}, 1.0, "10"),
+        ({"key": "velocity_scale.0", "mode": "jump"}, 0.0, "0.1"),
         ("scale", 1.0, "chromatic"),
         ({"key": "root", "mode": "jump"}, 0.5, "54"),
         ({"key": "focus", "mode": "jump"}, 1.0, "3"),

@@ -24,6 +24,9 @@ def test_the_example_of_the_documentation_is_read(tmp_path: Path) -> None:
     assert rows["cc 1 7"] == table.Row("cc 1 7", "master", -40.0, 0.0, "jump")
     assert rows["note 10 36"].value == "dorian"
     assert rows["clock"].key == "tempo"
+    assert rows["note 10 37"].value == "next"
+    assert rows["note 10 38"].value == "back"
+    assert rows["cc 1 20"] == table.Row("cc 1 20", "style", 0.0, 1.0, "jump")
 
 
 SOURCES = st.one_of(
@@ -75,6 +78,7 @@ def test_every_field_is_stored(tmp_path: Path) -> None:
         ('[controllers]\n"cc 1 1" = {key = "scale", value = "dorain"}', "dorian"),
         ('[controllers]\n"cc 1 1" = {key = "tempo", shape = 1}', "no such field"),
         ('[controllers]\n"clock" = "master"', "tempo alone"),
+        ('[controllers]\n"note 1 1" = {key = "mode", value = "diffusion"}', "not installed"),
         ("[other]\n", "one table"),
         ("controllers = 5\n", "one table"),
         ("[controllers\n", "TOML"),

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echelon_bridges.messages import build, commands, encoding, fields, limbs, table
-from echelon_bridges.messages.commands import COMMANDS, Get, PlayNote, Set, Status, control_fields
+from echelon_bridges.messages.commands import COMMANDS, Cue, Get, PlayNote, Set, Status, control_fields
 from echelon_bridges.messages.pages import messages_page
 from echelon_engine.errors import UserError
 from echelon_engine.memory import ALL_OFF, CONTROL, EVENT, LATENT_STATE_NAMES, LIMB_FRAME, LIMBS, NOTE_OFF, NOTE_ON
@@ -156,10 +156,12 @@ def test_request_rules() -> None:
 
 
 def test_requests_reach_only_known_commands() -> None:
-    """Requests become the three harmless commands of the control socket, and keys are checked."""
+    """Requests become the harmless commands of the control socket, and keys are checked."""
     assert control_fields(Set("master", -6.0)) == {"command": "set", "key": "master", "value": "-6"}
     assert control_fields(Set("mute", True))["value"] == "on"
     assert control_fields(Get()) == {"command": "get"}
+    assert control_fields(Cue()) == {"command": "cue", "which": "next"}
+    assert control_fields(Cue(3)) == {"command": "cue", "which": "3"}
     assert control_fields(Status()) == {"command": "status"}
     with pytest.raises(UserError, match="master"):
         control_fields(Get("mastr"))

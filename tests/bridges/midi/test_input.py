@@ -32,6 +32,13 @@ class FakeDesk:
     def __init__(self) -> None:
         self.sounding: dict[int, tuple[float, float]] = {}
         self.sets: list[tuple[str, str]] = []
+        self.asked_ns: list[int] = []
+        self.tempi: list[tuple[int, float, float]] = []
+
+    def tempo(self, time_ns: int, tempo_bpm: float, phase: float) -> bool:
+        """Remember it."""
+        self.tempi.append((time_ns, tempo_bpm, phase))
+        return True
 
     def note_on(self, key: int, pitch: float, velocity: float, pan: float = 0.0) -> bool:
         """Begin it."""
@@ -44,20 +51,21 @@ class FakeDesk:
         del self.sounding[key]
         return True
 
-    def set(self, key: str, value: str) -> None:
+    def set(self, key: str, value: str, time_ns: int = 0) -> None:
         """Remember it."""
         self.sets.append((key, value))
+        self.asked_ns.append(time_ns)
 
     def ask(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Know nothing."""
         return {"values": {}}
 
 
-def make(path: Path, text: str = "") -> tuple[MidiIn, FakeDesk]:
+def make(path: Path, text: str = "", **more: Any) -> tuple[MidiIn, FakeDesk]:
     """Return an input with this map, and its desk."""
     (path / "map.toml").write_text(text)
     desk = FakeDesk()
-    config = config_file.make({"midi.input": "keys", "midi.map": str(path / "map.toml")})
+    config = config_file.make({"midi.input": "keys", "midi.map": str(path / "map.toml"), **more})
     return MidiIn(config, desk, print, link=FakeLink), desk  # type: ignore[arg-type]
 
 
@@ -95,16 +103,56 @@ def test_no_note_outlives_its_port(
     assert not desk.sounding
 
 
-def test_a_clock_sets_the_tempo_only_where_the_map_says_so(tmp_path: Path) -> None:
-    """Ticks of a drum machine that happens to be connected change nothing; mapped, they are the tempo."""
+def test_a_clock_tells_its_beat_and_leads_only_where_the_map_says_so(tmp_path: Path) -> None:
+    """Ticks tell tempo and beat; a drum machine that happens to be connected leads only once the map says so."""
     midi, desk = make(tmp_path)
+    midi.heard_later(20_000_000)
+    midi.hear(b"\xfa", 0)
     for i in range(100):
         midi.hear(b"\xf8", i * 25_000_000)
     assert not desk.sets
+    assert 15 < len(desk.tempi) < 30
+    for time_ns, tempo_bpm, phase in desk.tempi:
+        assert tempo_bpm == pytest.approx(100.0)
+        assert phase == pytest.approx((time_ns + 20_000_000) / 600_000_000 % 1.0, abs=1e-6)
     midi, desk = make(tmp_path, '[controllers]\n"clock" = "tempo"\n')
     for i in range(100):
         midi.hear(b"\xf8", i * 25_000_000)
-    assert desk.sets == [("tempo", "100")]
+    assert desk.sets == [("tempo_source", "external")]
+    midi.hear(b"\xf8", 10_000_000_000)  # it stood still and begins again
+    for i in range(100):
+        midi.hear(b"\xf8", 10_000_000_000 + (i + 1) * 25_000_000)
+    assert desk.sets == [("tempo_source", "external")] * 2
+
+
+def test_a_clock_is_silent_while_link_leads(tmp_path: Path) -> None:
+    """Two external clocks at once would pull the beat to and fro."""
+    midi, desk = make(tmp_path, '[controllers]\n"clock" = "tempo"\n', **{"clock.link": True})
+    for i in range(100):
+        midi.hear(b"\xf8", i * 25_000_000)
+    assert not desk.tempi
+    assert not desk.sets
+
+
+def test_pads_step_tap_and_play_no_note(tmp_path: Path) -> None:
+    """A mapped key does what the map says, once a stroke however soft, at the moment it came, and sounds no note."""
+    rows = (
+        '"note 10 36" = "cue"\n"note 10 37" = {key = "cue", value = "back"}\n"note 10 38" = "tap"\n'
+        '"note 10 39" = "style"\n"cc 1 20" = "style"\n"note 10 40" = {key = "track.kick.mute", mode = "toggle"}\n'
+    )
+    midi, desk = make(tmp_path, "[controllers]\n" + rows)
+    for i, key in enumerate((36, 37, 38, 39)):
+        midi.hear(bytes((0x99, key, 5)), 1000 + i)
+        midi.hear(bytes((0x89, key, 0)), 2000 + i)
+    assert desk.sets == [("cue", "next"), ("cue", "back"), ("tap", "now"), ("style", "next")]
+    assert desk.asked_ns[2] == 1002
+    for value in (0, 40, 127):
+        midi.hear(bytes((0xB0, 20, value)), 3000)
+    assert desk.sets[4:] == [("style", "ambient"), ("style", "breakbeat"), ("style", "techno")]
+    assert not desk.sounding
+    midi.hear(bytes((0x99, 41, 5)), 1000)
+    assert len(desk.sounding) == 1
+    midi.close()
 
 
 def test_a_wrong_map_is_refused_at_the_start_and_told_while_playing(tmp_path: Path) -> None:

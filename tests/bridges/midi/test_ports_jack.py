@@ -120,9 +120,13 @@ class FakeDesk:
         self.sounding.pop(key, None)
         return True
 
-    def set(self, key: str, value: str) -> None:
+    def set(self, key: str, value: str, time_ns: int = 0) -> None:
         """Remember it."""
         self.sets.append((key, value))
+
+    def tempo(self, time_ns: int, tempo_bpm: float, phase: float) -> bool:
+        """Take it."""
+        return True
 
     def ask(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Know the master volume."""

@@ -24,6 +24,7 @@ class FakeDesk:
 
     def __init__(self) -> None:
         self.sets: list[tuple[str, str]] = []
+        self.asked_ns: list[int] = []
         self.notes: list[tuple[Any, ...]] = []
         self.sounding: set[int] = set()
 
@@ -39,9 +40,10 @@ class FakeDesk:
         self.sounding.discard(key)
         return True
 
-    def set(self, key: str, value: str) -> None:
+    def set(self, key: str, value: str, time_ns: int = 0) -> None:
         """Remember it."""
         self.sets.append((key, value))
+        self.asked_ns.append(time_ns)
 
     def ask(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Know nothing."""
@@ -102,6 +104,16 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
         ("/echelon/echelon/route/left", (2,), ("route.left", "2")),
         ("/echelon/echelon/scale", ("dorian",), ("scale", "dorian")),
         ("/echelon/echelon/panic", (), ("panic", "")),
+        ("/echelon/cue", ("groove",), ("cue", "groove")),
+        ("/echelon/echelon/cue", (3,), ("cue", "3")),
+        ("/echelon/cue/next", (), ("cue", "next")),
+        ("/echelon/echelon/cue/back", (1.0,), ("cue", "back")),
+        ("/echelon/style", ("next",), ("style", "next")),
+        ("/echelon/mode", ("rules",), ("mode", "rules")),
+        ("/echelon/track/kick/mute", (True,), ("track.kick.mute", "on")),
+        ("/echelon/echelon/track/vox/solo", (1,), ("track.vox.solo", "1")),
+        ("/echelon/energy_scale/2", (1.5,), ("energy_scale.2", "1.5")),
+        ("/echelon/velocity_scale/0", (3.0,), ("velocity_scale.0", "3")),
     ],
 )
 def test_settings(rig: Rig, address: str, args: tuple[Any, ...], asked: tuple[str, str]) -> None:
@@ -111,7 +123,19 @@ def test_settings(rig: Rig, address: str, args: tuple[Any, ...], asked: tuple[st
     assert rig.control.report()["malformed"] == rig.control.report()["unknown"] == 0
 
 
-@pytest.mark.parametrize("engine", ["note", "lane", "set", "route", "tempo"])
+def test_taps_are_felt_when_they_arrive_and_releases_are_not(rig: Rig) -> None:
+    """A tap carries its arrival; the zero that a button sends when it is let go does nothing."""
+    before = time.monotonic_ns()
+    rig.send("/echelon/tap")
+    rig.send("/echelon/echelon/tap", 1.0)
+    for address in ("/echelon/tap", "/echelon/cue/next", "/echelon/cue/back"):
+        rig.send(address, 0.0)
+    assert rig.desk.sets == [("tap", "now")] * 2
+    assert before - 10**9 < rig.desk.asked_ns[0] < rig.desk.asked_ns[1] <= time.monotonic_ns()
+    assert rig.control.report()["malformed"] == rig.control.report()["unknown"] == 0
+
+
+@pytest.mark.parametrize("engine", ["note", "lane", "cue", "tap", "set", "route", "tempo"])
 def test_an_engine_named_as_an_address(tmp_path: Path, engine: str) -> None:
     """Whatever an engine is called, every address means the same with its name and without."""
     asked = [("tempo", "90"), ("route.left", "2"), ("lane.gain", "0.5"), ("lane.gain", "off"), ("mute", "on")]
