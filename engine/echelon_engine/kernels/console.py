@@ -16,7 +16,7 @@ BASS_WEIGHT, PAD_LEVEL, INTENSITY, BRIGHTNESS, REVERB_SEND, DELAY_SEND, WIDTH = 
 NEUTRAL = np.array([0.5] * 8 + [0.5, 0.8, 0.7, 0.8, 0.3, 0.25, 0.7], np.float32)
 
 # The mix: level of each pitched voice and of each drum at gain 1, and what a track sends without an effect token
-BALANCE = np.array([1.0, 1.0, 1.0, 1.0, 0.76, 0.8, 0.67, 0.9, 0.4, 0.85, 0.95, 0.36], np.float64)
+BALANCE = np.array([1.0, 1.0, 1.0, 1.0, 0.76, 0.8, 0.67, 0.9, 0.4, 0.85, 0.95, 0.33], np.float64)
 DRUM_BALANCE = np.array([2.0, 1.55, 0.42, 0.4, 1.0, 1.0, 1.3, 1.1], np.float64)
 TO_ROOM = np.array([0.0, 0.16, 0.05, 0.2, 0.02, 0.3, 0.22, 0.25, 0.2, 0.35, 0.3, 0.45], np.float64)
 TO_ECHO = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.16, 0.08, 0.2, 0.12, 0.08, 0.0], np.float64)
