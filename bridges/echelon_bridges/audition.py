@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_engine.errors import UserError
-from echelon_engine.kernels import ensemble
+from echelon_engine.kernels import console, ensemble
 from echelon_engine.wav import WavWriter
 
 TRACKS = ("KICK", "SNARE", "HH", "CLAP", "BASS", "PAD", "LEAD", "STAB", "ARP", "FX", "VOX", "AMB")
@@ -52,7 +52,7 @@ class Mix:
 
 def neutral() -> Mix:
     """Return the mix in which every track stands where the table puts it."""
-    return Mix(np.ones(12, np.float32), np.zeros(12, np.float32), ensemble.NEUTRAL.copy())
+    return Mix(np.ones(12, np.float32), np.zeros(12, np.float32), console.NEUTRAL.copy())
 
 
 def new_ensemble(rate_hz: int = 48000) -> Any:
@@ -170,7 +170,7 @@ def phrase(voice: str) -> tuple[list[Onset], float]:
         track = {"sd": 1, "hh": 2, "oh": 2, "cp": 3}.get(voice, 0)
         return _drum_phrase(track, 128 + sound), 4.2
     track = TRACKS.index(voice)
-    if track < ensemble.DRUM_TRACKS:
+    if track < console.DRUM_TRACKS:
         return _drum_phrase(track, 128 + (0, 1, 2, 4)[track]), 4.2
     a_minor = 1 << 0 | 1 << 4 | 1 << 9
     notes = [Onset(at, track, p, v, 1.0, length, a_minor) for at, p, v, length in _PHRASES[voice]]

@@ -16,7 +16,55 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_engine._jit import inlined, int64, kernel
-from echelon_engine.kernels import drums, echo, glide, pitched, reverb, strip, svf
+from echelon_engine.kernels import drums, echo, glide, master, pitched, reverb, strip, svf
+from echelon_engine.kernels.console import (
+    AMB,
+    BALANCE,
+    BASS,
+    BASS_WEIGHT,
+    BRIGHTNESS,
+    CUT,
+    DELAY,
+    DELAY_SEND,
+    DIST,
+    DRIVEN,
+    DRUM_BALANCE,
+    DRUM_OF_TRACK,
+    DRUM_SOUND,
+    DRUM_TRACKS,
+    ECHO_SEND,
+    HAT,
+    HOLD_S,
+    HPF,
+    HUSH_S,
+    INTENSITY,
+    KICK,
+    LEFT,
+    LPF,
+    LPF_LANE,
+    MASTER,
+    NEUTRAL,
+    OPEN_HAT,
+    PAD,
+    PAD_LEVEL,
+    PARAMETERS,
+    PITCHES,
+    REVERB_BIT,
+    REVERB_SEND,
+    RIGHT,
+    ROOM_DECAY_S,
+    ROOM_MORE_S,
+    ROOM_SEND,
+    SIDE,
+    STAGE,
+    TO_ECHO,
+    TO_ROOM,
+    TOGGLE_S,
+    TOKEN_SEND,
+    TRACKS,
+    VOX,
+    WIDTH,
+)  # fmt: skip
 from echelon_engine.kernels.drums import DRUM
 from echelon_engine.kernels.echo import ECHO
 from echelon_engine.kernels.finite import finite_number
@@ -26,39 +74,6 @@ from echelon_engine.kernels.reverb import REVERB
 from echelon_engine.kernels.strip import STRIP
 
 SEGMENT = 64  # samples rendered at a time, at most
-TRACKS = 12
-KICK, SNARE, HH, CLAP, BASS, PAD, LEAD, STAB, ARP, FX, VOX, AMB = range(TRACKS)
-DRUM_TRACKS = 4
-PITCHES = TRACKS - DRUM_TRACKS
-DRUM_SOUND = 128  # a sound from here on is drum 0..7: bd sd hh oh cp rim tom perc
-SD, HAT, OPEN_HAT, CP = 1, 2, 3, 4
-LPF, HPF, DELAY, REVERB_BIT, DIST = 1, 2, 4, 8, 16  # bits of `effects`
-PARAMETERS = 15
-BASS_WEIGHT, PAD_LEVEL, INTENSITY, BRIGHTNESS, REVERB_SEND, DELAY_SEND, WIDTH = range(8, 15)
-NEUTRAL = np.array([0.5] * 8 + [0.5, 0.8, 0.7, 0.8, 0.3, 0.25, 0.7], np.float32)
-
-# The mix: level of each pitched voice and of each drum at gain 1, and what a track sends without an effect token
-BALANCE = np.array([1.0, 1.0, 1.0, 1.0, 0.76, 0.8, 0.67, 0.9, 0.4, 0.85, 0.95, 0.36], np.float64)
-DRUM_BALANCE = np.array([1.6, 1.8, 0.6, 0.6, 2.1, 1.4, 1.4, 1.3], np.float64)
-TO_ROOM = np.array([0.0, 0.16, 0.05, 0.2, 0.02, 0.3, 0.22, 0.25, 0.2, 0.35, 0.3, 0.45], np.float64)
-TO_ECHO = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.16, 0.08, 0.2, 0.12, 0.08, 0.0], np.float64)
-TOKEN_SEND = 1.0  # with the token
-DRUM_OF_TRACK = np.array([0, SD, HAT, CP], np.int64)
-MASTER = 0.62
-CEILING = np.float32(0.62)  # where the bus saturates: -4.2 dBFS
-TOGGLE_S = 0.012  # an effect comes and goes
-HOLD_S = 0.1  # a track's filters ring out
-BLOCK_HZ = 12.0
-ROOM_DECAY_S = 1.1  # at reverb 0, and what 1 adds
-ROOM_MORE_S = 2.2
-HUSH_S = 0.012
-FINITE = 1e30
-
-# lanes of the glide
-LEFT, RIGHT, ECHO_SEND, ROOM_SEND, LPF_LANE = 0, TRACKS, 2 * TRACKS, 3 * TRACKS, 4 * TRACKS
-GLOBAL = 7 * TRACKS
-CUT, SIDE, DRIVEN, STAGE = GLOBAL, GLOBAL + 1, GLOBAL + 2, GLOBAL + 3
-
 _BUS = (np.float32, (6, SEGMENT))  # dry, to the echo, to the room; left and right of each
 ENSEMBLE = np.dtype(
     [
@@ -327,27 +342,8 @@ def _track(ensemble: Any, track: int, levels: NDArray[np.float32], frames: int) 
 
 
 @kernel
-def _brighten(ensemble: Any, levels: NDArray[np.float32], frames: int) -> None:
-    """Add the pitched buses, through the low-pass of `brightness` (Simper's equations, see `svf`), to `direct`."""
-    table, bus, direct = ensemble.work.table, ensemble.bus, ensemble.direct
-    band, low = ensemble.band, ensemble.low
-    k = np.float32(1.4142)
-    for i in range(frames):
-        place = min(max(levels[i, CUT] * np.float32(svf.STEPS_PER_OCTAVE), _ZERO), np.float32(svf.TABLE - 2.001))
-        at = np.int32(place)
-        g = table[at] + (place - np.float32(at)) * (table[at + 1] - table[at])
-        a1 = _ONE / (_ONE + g * (g + k))
-        for b in range(6):
-            v1 = a1 * (band[b] + g * (bus[b, i] - low[b]))
-            v2 = low[b] + g * v1
-            band[b] = _TWO * v1 - band[b]
-            low[b] = _TWO * v2 - low[b]
-            direct[b, i] += v2
-
-
-@kernel
 def render(out: NDArray[np.float32], ensemble: Any) -> None:
-    """Write the mix of the next samples to `out`, float32 (n, 2), n <= 64; it stays below 0.62 (-4.2 dBFS)."""
+    """Write the mix of the next samples to `out`, float32 (n, 2), n <= 64; it stays below 0.58 (-4.7 dBFS)."""
     frames = out.shape[0]
     direct, bus, wet = ensemble.direct, ensemble.bus, ensemble.wet
     hold = int64(HOLD_S * ensemble.rate_hz)
@@ -375,7 +371,7 @@ def render(out: NDArray[np.float32], ensemble: Any) -> None:
         if ensemble.hold[t] > 0:
             _track(ensemble, int64(t), levels, frames)
             ensemble.hold[t] -= frames
-    _brighten(ensemble, levels, frames)
+    master.brighten(ensemble, levels, frames)
     if ensemble.echo_hold > 0:
         ensemble.echo_hold -= frames
         echo.render(wet, direct[2:4], ensemble.echo, frames)
@@ -390,26 +386,7 @@ def render(out: NDArray[np.float32], ensemble: Any) -> None:
             for i in range(frames):
                 direct[c, i] += wet[c, i]
 
-    pole = np.float32(math.exp(-2.0 * math.pi * BLOCK_HZ / ensemble.rate_hz))
-    inverse = _ONE / (CEILING * CEILING)
-    last_left, last_right = ensemble.blocked_in[0], ensemble.blocked_in[1]
-    left, right = ensemble.blocked[0], ensemble.blocked[1]
-    power = _ZERO
-    for i in range(frames):
-        middle = np.float32(0.5) * (direct[0, i] + direct[1, i])
-        side = np.float32(0.5) * (direct[0, i] - direct[1, i]) * levels[i, SIDE]
-        driven = levels[i, DRIVEN]
-        x, y = driven * (middle + side), driven * (middle - side)
-        left = x - last_left + pole * left
-        right = y - last_right + pole * right
-        last_left, last_right = x, y
-        # both sides saturate together: x / sqrt(1 + (x / c)^2), never above c
-        stage = levels[i, STAGE]
-        out[i, 0] = stage * left / math.sqrt(_ONE + left * left * inverse)
-        out[i, 1] = stage * right / math.sqrt(_ONE + right * right * inverse)
-        power += left * left + right * right
-    ensemble.blocked_in[0], ensemble.blocked_in[1] = last_left, last_right
-    ensemble.blocked[0], ensemble.blocked[1] = left, right
+    power = master.finish(out, ensemble, levels)
 
     for t in range(TRACKS):
         for e in range(strip.EFFECTS):

@@ -157,7 +157,7 @@ VOX = Timbre(
 )  # fmt: skip
 AMB = Timbre(
     (
-        Layer(level=0.3),
+        Layer(level=0.4),
         Layer(level=0.08, pan=0.7, cents=3.0),
         Layer(level=0.08, pan=-0.7, cents=-3.0),
         Layer(interval=12.0, level=0.05, pan=-_WIDE, cents=3.0),

@@ -9,7 +9,7 @@ from ensembles import measures
 from echelon_bridges import audition
 from echelon_bridges.audition import TRACKS, Mix, Onset
 from echelon_engine._jit import OPTIONS
-from echelon_engine.kernels import ensemble
+from echelon_engine.kernels import console, ensemble
 
 quality = measures()
 RATE = 48000
@@ -66,7 +66,7 @@ def test_a_drum_token_sounds_on_any_track() -> None:
         still = quality.mix(**quality.DRY)
         actions = [audition.strike(Onset(0.0, track, 128, 0.8), RATE)]
         heard.append(audition.play(audition.new_ensemble(), 12000, actions, lambda _, still=still: still))
-    assert np.abs(heard[1]).max() == pytest.approx(np.abs(heard[0]).max(), rel=0.05)
+    assert np.abs(heard[1]).max() == pytest.approx(np.abs(heard[0]).max(), rel=0.12)
     assert np.corrcoef(heard[0][:, 0], heard[1][:, 0])[0, 1] > 0.95
 
 
@@ -121,7 +121,7 @@ def test_effects_come_and_go_without_a_click(voice: str, bits: int) -> None:
 def test_parameters_jump_without_a_click(name: str) -> None:
     """A jump over the whole range of a parameter, and a mute, are as quiet above 5 kHz."""
     voice = "PAD" if name in ("PAD_LEVEL", "WIDTH") else "BASS"
-    which = getattr(ensemble, name)
+    which = getattr(console, name)
     for a in (0.0, 1.0):
         assert quality.click_db(voice, quality.set_parameter(which, 1.0 - a), 45, {name: a}) <= 6.0
     assert quality.click_db(voice, quality.set_gain(TRACKS.index(voice), 0.0), 45) <= 6.0
@@ -161,10 +161,10 @@ def test_level_peak_and_width_of_the_band() -> None:
 
 
 def test_storm_stays_finite_and_under_the_ceiling() -> None:
-    """Random onsets, effects and jumps of everything leave the mix finite and below 0.62, without a reset."""
+    """Random onsets, effects and jumps of everything leave the mix finite and below the ceiling, without a reset."""
     finite, peak, resets = quality.storm(4.0)
     assert finite
-    assert peak < 0.621
+    assert peak < 0.581
     assert resets == 0
 
 

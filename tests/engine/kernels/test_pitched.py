@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ensembles import measures
 
-from echelon_engine.kernels import pitched, svf, timbres
+from echelon_engine.kernels import pitched, svf, timbres, waves
 
 quality = measures()
 NAMES = quality.PITCHED
@@ -49,7 +49,7 @@ def test_saw_is_its_series() -> None:
     @kernel
     def render(out, turns, a):  # type: ignore[no-untyped-def]
         for i in range(out.shape[0]):
-            out[i] = pitched.saw(turns[i], a)
+            out[i] = waves.saw(turns[i], a)
 
     turns = np.linspace(-1.9, 1.9, 777).astype(np.float32)
     for a in (0.001, 0.3, 0.8, 0.97):
