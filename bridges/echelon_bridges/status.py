@@ -65,10 +65,7 @@ def collect(
     sensors: Sequence[dict[str, Any]],
     outlets: dict[str, Any] | None = None,
     recording: dict[str, Any] | None = None,
-<<<<<<< HEAD
     styles: Sequence[str] = (),
-=======
->>>>>>> stage
     cue: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the status document, ready for JSON.
@@ -235,15 +232,11 @@ def _sensor(sensor: dict[str, Any]) -> tuple[str, ...]:
 def line(status: dict[str, Any]) -> str:
     """Return the document as the one line that a terminal shows: what a performer has to see at a glance."""
     s = status
-<<<<<<< HEAD
     band = s["band"]
     plays = (
         "band off" if not band["on"] else f"{band['style'] or band['wanted']} {band['section'] or '-'} {band['mode']}"
     )
     parts = [f"{s['state']:<13}", f"{s['tempo_bpm']:5.1f} bpm {s['tempo_source']}", plays]
-=======
-    parts = [f"{s['state']:<13}", f"{s['tempo_bpm']:5.1f} bpm"]
->>>>>>> stage
     if s.get("cue"):
         parts.append(f"cue {s['cue']['number']}/{s['cue']['of']} {s['cue']['name']}".rstrip())
     for sensor in s["sensors"]:

@@ -25,7 +25,7 @@ from echelon_bridges.part import Part, Plan, plans
 from echelon_bridges.session.folder import is_session
 from echelon_bridges.stage import Stage
 from echelon_bridges.terminal import Terminal
-from echelon_engine import __version__, config_file
+from echelon_engine import __version__, config_file, live
 from echelon_engine.block import SharedBlock
 from echelon_engine.config import Config
 from echelon_engine.errors import EXIT_FAILURE, UsageError, UserError, nearest
@@ -51,10 +51,7 @@ class Supervisor:
         self.config = config
         self.name = config.engine.name
         self.stage = Stage(config)
-<<<<<<< HEAD
         self._styles = live.styles(config.band.styles)
-=======
->>>>>>> stage
         self.sensors: list[dict[str, Any]] = []
         self.outlets: dict[str, Any] = {}
         self.recording: dict[str, Any] | None = None
@@ -319,10 +316,7 @@ class Supervisor:
             sensors=self.sensors,
             outlets=self.outlets,
             recording=self.recording,
-<<<<<<< HEAD
             styles=self._styles,
-=======
->>>>>>> stage
             cue=self.stage.report(),
         )
 

@@ -14,10 +14,7 @@ from hypothesis import strategies as st
 
 from echelon_bridges.messages import build, commands, encoding, fields, limbs, table
 from echelon_bridges.messages.commands import COMMANDS, Cue, Get, PlayNote, Set, Status, control_fields
-<<<<<<< HEAD
 from echelon_bridges.messages.grids import Book
-=======
->>>>>>> stage
 from echelon_bridges.messages.pages import messages_page
 from echelon_engine.band import BAND
 from echelon_engine.errors import UserError
