@@ -26,7 +26,7 @@ from echelon_engine.clock import NS
 from echelon_engine.config import Config
 from echelon_engine.drivers import NullDriver, ask_for_priority
 from echelon_engine.live import initial_settings
-from echelon_engine.memory import COMMAND, CONTROL, CONTROL_BIN_NS, NOTE_ON
+from echelon_engine.memory import COMMAND, CONTROL, CONTROL_BIN_NS, GRID, NOTE_ON, TRACKS
 from echelon_engine.native import clock_ns, flush_denormals, restore_denormals
 from echelon_engine.process import process
 from echelon_engine.rings import discard, push
@@ -63,12 +63,23 @@ def notes_for(seconds: float) -> NDArray[Any]:
     return notes
 
 
+def full_grid() -> NDArray[Any]:
+    """Return a GRID (1,) in which every track of the band plays: drums in sixteenths, pitches in eighths."""
+    grid = np.zeros(1, GRID)
+    grid["number"], grid["chord"], grid["swing"] = 1, 0b10010001, 0.5
+    for track in range(TRACKS):
+        drums = track < 4
+        grid["cell"][0, track, :: 1 if drums else 2] = 50 + track if drums else 1 + 3 * track
+    return grid
+
+
 def engine_for(block_frames: int, rate_hz: int = 48000) -> tuple[Any, Any]:
-    """Return (engine, shared): motion moves the lanes, notes come from commands alone."""
+    """Return (engine, shared): motion moves the lanes, notes come from commands alone, the whole band plays."""
     units.link()
     settings = initial_settings(Config())[0]
     settings["notes_from_motion"] = 0
     shared = new_shared(rate_hz, block_frames)
+    rings.publish(shared["grids"], full_grid())
     engine = new_engine(shared, settings, load_all(Config().models), rate_hz=rate_hz, block_frames=block_frames)
     return engine, shared
 

@@ -108,6 +108,8 @@ class FakeDesk:
                 raise UserError("unknown", "no such live setting", "settable are master")
             case {"command": "set"}:
                 return {"key": fields["key"], "value": fields["value"]}
+            case {"command": "cue"}:
+                return {"cue": {"number": 2, "name": fields["which"]}}
             case {"command": "get"}:
                 return {"values": {"master": "0 dB", "mute": "off"}}
             case {"command": "status"}:

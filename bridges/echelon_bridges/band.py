@@ -45,7 +45,7 @@ class Band:
     """
 
     def __init__(self, config: Config, numbered_from: int = 0, *, going_on: bool = False) -> None:
-        self._folder = Path(config.band.styles) if config.band.styles else None
+        self._folder = Path(config.band.styles).expanduser() if config.band.styles else None
         self._names = live.styles(config.band.styles)
         self._known: dict[int, tuple[Stamp, Style | None]] = {}
         self._notices: list[str] = []

@@ -214,7 +214,7 @@ def styles(config: Config) -> Iterator[Row]:
     from echelon_engine.errors import nearest
     from echelon_models.music import styles as files
 
-    folder = Path(config.band.styles) if config.band.styles else None
+    folder = Path(config.band.styles).expanduser() if config.band.styles else None
     chosen, known = config.band.style.lower(), live.styles(config.band.styles)
     if chosen not in known:
         yield Row("style", "fail", f"{chosen!r}: no such style", nearest(chosen, known) or f"known: {', '.join(known)}")

@@ -71,7 +71,7 @@ def begin_control_frame(clock: Any, tempo_bpm: float) -> int:
     samples = control_sample(clock.frame + 1, clock.rate_hz) - clock.next_control
     if clock.frame > 0:
         clock.beat = clock.anchor_beat + (clock.sample - clock.anchor_sample) * clock.tempo_bpm / (60 * clock.rate_hz)
-    if tempo_bpm != clock.tempo_bpm:
+    if tempo_bpm != clock.tempo_bpm and tempo_bpm > 0.0:
         clock.anchor_sample = clock.sample
         clock.anchor_beat = clock.beat
         clock.tempo_bpm = tempo_bpm

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,13 @@ STEPPED = ("scale", "choice", "style")  # kinds that have such
 STAGED = ("tap", "cue")  # kinds without a field
 
 
+@cache
 def styles(folder: str = "") -> tuple[str, ...]:
-    """Return the names of all styles, those of a person's own folder too, in the order of their numbers."""
-    own = {path.stem for path in Path(folder).glob("*.toml")} if folder else set()
+    """Return the names of all styles, those of a person's own folder too, in the order of their numbers.
+
+    A folder is listed once: numbers stay what they are while it plays.
+    """
+    own = {path.stem for path in Path(folder).expanduser().glob("*.toml")} if folder else set()
     return tuple(sorted({*STYLES, *own}))
 
 

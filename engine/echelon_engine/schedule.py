@@ -61,7 +61,9 @@ def take_commands(engine: Any, shared: Any) -> None:
                 sample = min(sample, clock.sample + LONGEST_WAIT_S * clock.rate_hz)
             if command.kind == NOTE_ON or command.kind == NOTE_OFF or command.kind == TEMPO:
                 if command.kind == TEMPO:
-                    late_s = np.float64(time_ns(clock) - command.time_ns) / NS if command.time_ns > 0 else 0.0
+                    # As at the last control frame: the next one counts on from there.
+                    frame_ns = clock.origin_ns + (clock.next_control - clock.rate_hz // 60) * NS // clock.rate_hz
+                    late_s = np.float64(frame_ns - command.time_ns) / NS if command.time_ns > 0 else 0.0
                     phase = np.float64(command.value[1]) + late_s * np.float64(command.value[0]) / 60.0
                     command.value[1] = phase - np.floor(phase)
                     follow(engine)

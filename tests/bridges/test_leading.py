@@ -14,7 +14,7 @@ from echelon_bridges.midi.messages import START
 from echelon_bridges.motion.dancer import Dancer
 from echelon_bridges.stage import Stage
 from echelon_engine import config_file, offline
-from echelon_engine.memory import COMMAND, LIMB_FRAME, MODES, TEMPO
+from echelon_engine.memory import COMMAND, LIMB_FRAME, TEMPO
 from echelon_engine.state import Weights
 from echelon_models.weights import load_all
 
@@ -49,17 +49,18 @@ class Changing:
 def test_styles_and_modes_change_on_bar_lines_alone(weights: Weights) -> None:
     """A style asked for anywhere within a bar is played from the next bar line or the one after, and never within."""
     stage = Stage(config_file.make({"clock.tempo_bpm": 240.0, "band.style": "house"}))
-    changes = {70: ("style", "techno"), 130: ("mode", "rules"), 190: ("style", "next"), 310: ("style", "ambient")}
+    changes = {70: ("style", "techno"), 130: ("mode", "rules"), 190: ("style", "back"), 310: ("style", "ambient")}
     dance = Dancer(1, 96.0).frames(60 * 20, 60 * 8)
     dance["time_ns"] -= dance["time_ns"][0]
     records = offline.render(
         dance, 8.0, stage.settings[0], weights, composer=Changing(stage, changes), block_frames=512
     ).records
-    style, bar = records["style"], np.floor(records["beat"] / 4 + 1e-9)
-    turns = np.flatnonzero(np.diff(style)) + 1
+    style, beat = records["style"], records["beat"]
+    turns = np.flatnonzero(np.diff(style[1:])) + 2  # the first record is older than the first grid
     assert len(turns) == 3
     for turn, asked in zip(turns, (70, 190, 310), strict=True):
-        assert bar[turn] == bar[turn - 1] + 1, "within a bar"
+        # A control frame is told before the steps that begin with it: the next one tells of them.
+        assert beat[turn] % 4.0 < 2.5 * 4.0 / 60.0, "within a bar"
         assert 0 < turn - asked <= 121, "later than the second bar line"
     assert len(set(style[turns])) == 3
 
@@ -87,7 +88,5 @@ def test_an_external_clock_leads_by_its_beat(weights: Weights, tempo_bpm: float)
     settled = records[records["sample"] > 12 * RATE]
     true = (settled["time_ns"] - begin_ns) * tempo_bpm / 60e9
     off_s = ((settled["beat"] - true + 0.5) % 1.0 - 0.5) * 60 / tempo_bpm
-    print(off_s.min(), off_s.max(), settled["tempo_bpm"].min(), settled["tempo_bpm"].max())
     assert np.abs(settled["tempo_bpm"] - tempo_bpm).max() < 0.02 * tempo_bpm
-    assert np.abs(off_s).max() < 0.025
-    assert MODES[stage.settings[0]["mode"]] == "continuous"
+    assert np.abs(off_s).max() < 0.005

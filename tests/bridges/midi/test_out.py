@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echelon_bridges.midi import messages
+from echelon_bridges.midi.clock import ClockOut
 from echelon_bridges.midi.input import KEYS
 from echelon_bridges.midi.out import MOST_NOTES, MidiOut
 from echelon_engine import config_file
@@ -26,6 +27,7 @@ class FakeLink:
         self.port, self.full = "synth", False
         self.dropped = self.refused = self.starts = self.ticks = 0
         self.tick_late_ms = 0.0
+        self.clock = ClockOut()
         self.sent: list[bytes] = []
         self.sounding: set[int] = set()
         self.begun: list[int] = []
@@ -51,8 +53,9 @@ class FakeLink:
             self.sounding.clear()
         return not self.full
 
-    def beat(self, *_: Any) -> bool:
+    def beat(self, time_ns: int, beat: float, tempo_bpm: float) -> bool:
         """Take the beat."""
+        self.sent.append(self.clock.report(time_ns, beat, tempo_bpm))
         return True
 
     def close(self) -> None:
@@ -192,3 +195,30 @@ def test_a_port_opened_anew_gets_everything() -> None:
         out.offer(control(frame, position=0.5), NONE, 0)
     assert len(link.sent) == 32
     assert not out._keys
+
+
+@pytest.mark.parametrize("changed_bpm", [60.0, 126.0, 180.0])
+def test_the_clock_sent_has_the_bands_beat_through_changes_of_tempo(changed_bpm: float) -> None:
+    """Ticks fall on the beats that are heard, and when the tempo jumps between two reports they stay within 20 ms."""
+    out, link = make(midi__clock=True, midi__parameters="off")
+    period_ns, ahead_ns, tempo_bpm, beat = 1e9 / 60, 20_000_000, 120.0, 0.0
+    heard: list[tuple[float, float]] = [(float(ahead_ns), 0.0)]
+    ticks: list[int] = []
+    for frame in range(60 * 20):
+        record = np.zeros(1, CONTROL)
+        record["frame"], record["time_ns"], record["dac_ns"] = frame, frame * period_ns, frame * period_ns + ahead_ns
+        record["beat"], record["tempo_bpm"] = beat, tempo_bpm
+        out.offer(record, NONE, round(frame * period_ns))
+        for now_ns in range(round(frame * period_ns), round((frame + 1) * period_ns), 250_000):
+            ticks += [now_ns for byte in link.clock.due(now_ns) if byte == messages.TICK]
+        if frame == 603:
+            tempo_bpm = changed_bpm
+        beat += tempo_bpm / 60.0 / 60.0
+        heard.append(((frame + 1) * period_ns + ahead_ns, beat))
+    times, beats = np.array(heard).T
+    meant_ns = np.interp((np.arange(len(ticks)) + 0.0) / 24.0, beats, times)  # it started with bar 0
+    off_ns = np.abs(np.array(ticks) - meant_ns)
+    assert len(ticks) > 24 * 20
+    assert np.median(off_ns) < 1e6
+    assert off_ns.max() < 20e6
+    assert off_ns[-24:].max() < 2e6

@@ -184,6 +184,17 @@ def test_commands_are_answered(server: Server) -> None:
             assert (await reply("status", b"")).answer["status"]["blocks"] == 10
             assert (await reply("panic", {})).ok
             assert {"command": "set", "key": "panic", "value": "now"} in stage.desk.asked
+            told = encoding.decode((await ask(connection, root + "cue", {"which": "groove"})).data, Reply, "")
+            assert told.answer == {"cue": {"number": 2, "name": "groove"}}
+            await ask(connection, root + "cue", b"{}")
+            assert stage.desk.asked[-1] == {"command": "cue", "which": "next"}
+            for key, value in (("energy_scale.2", 1.5), ("velocity_scale.0", 3), ("track.kick.solo", True)):
+                await ask(connection, root + "set", {"key": key, "value": value})
+            assert stage.desk.asked[-3:] == [
+                {"command": "set", "key": "energy_scale.2", "value": "1.5"},
+                {"command": "set", "key": "velocity_scale.0", "value": "3"},
+                {"command": "set", "key": "track.kick.solo", "value": "on"},
+            ]
             assert (await reply("note", {"key": 7, "pitch": 61.5, "velocity": 0.5})).ok
             assert (await reply("note", {"key": 7, "on": False})).ok
             assert stage.desk.notes == [(7, 61.5, 0.5, 0.0), (7,)]
@@ -271,7 +282,7 @@ def test_service_is_discoverable(server: Server) -> None:
             assert ping["name"] == "echelon-engine"
             info = json.loads((await ask(connection, f"$SRV.INFO.echelon-engine.{ping['id']}", b"")).data)
             subjects = {endpoint["subject"] for endpoint in info["endpoints"]}
-            words = ("set", "get", "status", "panic", "note", "snapshot")
+            words = ("set", "get", "status", "cue", "panic", "note", "snapshot")
             assert subjects == {f"echelon.found.command.{word}" for word in words} | {"echelon.found.snapshot"}
             await ask(connection, "echelon.found.command.get", b"{}")
             stats = json.loads((await ask(connection, f"$SRV.STATS.echelon-engine.{ping['id']}", b"")).data)
