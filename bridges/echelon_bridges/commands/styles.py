@@ -67,9 +67,9 @@ def _folder(arguments: Namespace) -> Path | None:
     from echelon_engine.errors import UserError
 
     configured = _options.load_config(arguments).band.styles
-    if configured and not Path(configured).is_dir():
+    if configured and not Path(configured).expanduser().is_dir():
         raise UserError(f"band.styles = {configured!r}", "no such folder", "make it, or correct the setting")
-    return Path(configured) if configured else None
+    return Path(configured).expanduser() if configured else None
 
 
 def _place(name: str, folder: Path | None) -> Path:
