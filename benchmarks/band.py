@@ -98,7 +98,7 @@ def figures(name: str, seconds: float, picture: Path | None) -> dict[str, Any]:
         "sections": [SECTIONS[section] for section in order],
         "density": round(float(stats.spearmanr(energy, notes)[0]), 2),
         "loudness": round(float(stats.spearmanr(energy, loud)[0]), 2),
-        "notes_a_bar": [min(notes) / BARS_A_WINDOW, max(notes) / BARS_A_WINDOW],
+        "notes_a_bar": f"{min(notes) / BARS_A_WINDOW:g}..{max(notes) / BARS_A_WINDOW:g}",
         "outside": sum(not style.allowed >> pitch & 1 for pitch in pitched),
         "pitched": len(pitched),
         "lufs": round(am.loudness_lufs(heard.sound.astype(np.float64), RATE_HZ), 1),
