@@ -1,9 +1,10 @@
 """What many sensors cost the bridges with everything published, and what a flood takes from a performer: from outside.
 
 The real bridges process runs on a shared block whose callback is a stand-in (`bridges_rig`). Here the senders: real UDP
-from loopback addresses. `load` is four mocopi performers and eight phones at 60 Hz, with every control record and every
-body published 60 times a second: over OSC alone, and over OSC and NATS (JSON, to a nats-server). Of three windows the
-cheapest counts, as other work on the machine only ever adds; what the hypervisor took is said beside it. `flood` is one
+from loopback addresses. `load` is four mocopi performers and eight phones at 60 Hz, with every control record published
+60 times a second: over OSC, over OSC and NATS (JSON, to a nats-server), and over both without the bodies, which are
+otherwise published 60 times a second, too. Of three windows the cheapest counts, as other work on the machine only
+ever adds; what the hypervisor took is said beside it. `flood` is one
 valid mocopi sender as fast as it can, on the performer's own port and on another performer's.
 
     python benchmarks/sensor_load.py [--seconds 10] [--load]
@@ -148,14 +149,14 @@ class Listener(threading.Thread):
         self._socket.close()
 
 
-def load(seconds: float, nats: bool) -> dict[str, Any]:
-    """Four mocopi performers and eight phones at 60 Hz, everything published: the bridges' share of a core."""
+def load(seconds: float, nats: bool, bodies: bool = True) -> dict[str, Any]:
+    """Four mocopi performers and eight phones at 60 Hz, published: the bridges' share of a core."""
     base = free_base(12)
     listener = Listener()
     listener.start()
     settings = {
         "ports.bind": "127.0.0.1", "ports.mocopi": base, "ports.vmc": 0, "ports.phones": base + 4,
-        "motion.performers": 4, "dancer.enabled": False, "osc.targets": listener.address, "osc.body": True,
+        "motion.performers": 4, "dancer.enabled": False, "osc.targets": listener.address, "osc.body": bodies,
     }  # fmt: skip
     parts: list[Part] = [
         (from_address(f"127.0.0.{10 + i}"), ("127.0.0.1", base + i), performer(1928)) for i in range(4)
@@ -166,7 +167,7 @@ def load(seconds: float, nats: bool) -> dict[str, Any]:
     windows = []
     with tempfile.TemporaryDirectory() as folder:
         if nats:
-            settings |= {"nats.url": "embedded", "nats.port": free_base(1), "nats.folder": folder, "nats.body": True}
+            settings |= {"nats.url": "embedded", "nats.port": free_base(1), "nats.folder": folder, "nats.body": bodies}
         with serve(settings) as served:
             senders = Senders(parts)
             deadline = time.monotonic() + 10.0
@@ -266,10 +267,15 @@ def measure_load(seconds: float) -> dict[str, Any]:
     result: dict[str, Any] = {
         "load, over OSC": load(seconds, nats=False),
         "load, over OSC and NATS": load(seconds, nats=True),
+        "load, without bodies": load(seconds, nats=True, bodies=False),
     }
     result["bars"] = [
         bar(f"bridges, 4 bodies and 8 phones, {how}", found["cpu_percent"], "% of a core", "<=", CPU_BAR)
-        for how, found in (("OSC", result["load, over OSC"]), ("OSC and NATS", result["load, over OSC and NATS"]))
+        for how, found in (
+            ("OSC", result["load, over OSC"]),
+            ("OSC and NATS", result["load, over OSC and NATS"]),
+            ("both, no bodies", result["load, without bodies"]),
+        )
     ]
     return result
 
