@@ -197,6 +197,7 @@ CONTROL = np.dtype(
         ("block_begin_ns", np.int64),
         ("dac_ns", np.int64),  # when this frame's first sample is expected at the converter
         ("bar", np.int64),
+        ("grid", np.int64),  # number of the one that the band plays, 0 without one
         ("state", np.int32),  # index into ENGINE_STATES
         ("flags", np.uint32),  # FROZEN, HELD, MUTED, PRESENT
         ("beat", np.float64),  # beats since the start
@@ -219,11 +220,11 @@ CONTROL = np.dtype(
         ("position", np.float32, (32,)),  # parameters after overrides and slew, 0..1
         ("z", np.float32, (32,)),  # DELL coupled
         ("latent", np.float32, (len(LATENT_STATE_NAMES),)),
-        ("grid", np.int64),  # number of the one that plays, 0 without one
-        ("step", np.int32),  # of it, 0..31
+        ("step", np.int32),  # of the grid, 0..31
         ("section", np.int32),  # index into SECTIONS
         ("style", np.int32),  # index into the styles known at the start, -1 without a grid
         ("mode", np.int32),  # index into MODES
+        ("tempo_source", np.int32),  # of kernels/tempo.py
         ("band", np.float32, (BAND_PARAMETERS,)),  # positions 0..1, of band.py
         ("track", np.float32, (TRACKS,)),  # how loud each is: RMS of the last control period
     ],

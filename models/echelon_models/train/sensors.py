@@ -102,6 +102,7 @@ class Sensors:
         """Deal the sources into `count` groups; return which of `rows` hold none of a group, and the group's own rows.
 
         A group's own rows are the unaltered recordings of people in it, or, where too few are known, all that is its.
+        Fewer sources make fewer groups; a single one is its own judge.
         """
         known = sorted({name for name, real in zip(self.sources, self.real, strict=True) if real})
         people = len(known) >= count
@@ -112,8 +113,10 @@ class Sensors:
             group = set(known[k::count])
             touched = np.array([bool(set(source.split(TOGETHER)) & group) for source in self.sources])
             own = touched & self.real if people else touched
-            made.append((~touched[part_of[rows]], np.flatnonzero(own[part_of])))
-        return made
+            kept, judged = ~touched[part_of[rows]], np.flatnonzero(own[part_of])
+            if kept.any() and len(judged):
+                made.append((kept, judged))
+        return made or [(np.ones(len(rows), bool), np.arange(len(part_of)))]
 
     def sequences(self) -> list[Tensor]:
         """Return all stretches side by side, (T, parts, ..) each of body, left and right, zeros behind shorter ones."""
