@@ -21,9 +21,9 @@ from scipy import stats
 
 from echelon_bridges.band import Band
 from echelon_bridges.motion.dancer import Dancer
-from echelon_engine import live, offline, units
+from echelon_engine import live, live_table, offline, units
 from echelon_engine.config_file import make
-from echelon_engine.memory import SECTIONS
+from echelon_engine.vocabulary import SECTIONS
 from echelon_models.music import events, styles
 from echelon_models.weights import load_all
 
@@ -121,7 +121,7 @@ def measure(seconds: float = 180.0, names: list[str] | None = None, pictures: Pa
     units.compile_cold()
     if pictures is not None:
         pictures.mkdir(parents=True, exist_ok=True)
-    rows = [figures(name, seconds, pictures) for name in names or live.STYLES]
+    rows = [figures(name, seconds, pictures) for name in names or live_table.STYLES]
     worst = max(rows, key=lambda row: row["silence_bars"] - row["silence_allowed"])
     return {
         "figures": rows,

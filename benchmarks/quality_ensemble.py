@@ -20,10 +20,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 import audio_measures as measures
 
 from echelon_bridges import audition
-from echelon_bridges.audition import TRACKS, Mix, Onset
+from echelon_bridges.audition import Mix, Onset
 from echelon_engine._jit import int64, kernel
 from echelon_engine.kernels import console, ensemble, pitched, pitched_note, timbres
 from echelon_engine.native import clock_ns
+from echelon_models.music.tokens import TRACKS
 
 RATE = 48000
 Row = tuple[str, float, float, float, str]

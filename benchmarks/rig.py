@@ -26,11 +26,12 @@ from echelon_engine.clock import NS
 from echelon_engine.config import Config
 from echelon_engine.drivers import NullDriver, ask_for_priority
 from echelon_engine.live import initial_settings
-from echelon_engine.memory import COMMAND, CONTROL, CONTROL_BIN_NS, GRID, NOTE_ON, TRACKS
+from echelon_engine.memory import COMMAND, CONTROL, CONTROL_BIN_NS, GRID, NOTE_ON
 from echelon_engine.native import clock_ns, flush_denormals, restore_denormals
 from echelon_engine.process import process
 from echelon_engine.rings import discard, push
 from echelon_engine.state import new_engine
+from echelon_engine.vocabulary import TRACKS
 from echelon_models.weights import load_all
 
 VOICES = 16

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from echelon_engine.errors import UserError
 from echelon_engine.kernels import console, ensemble
+from echelon_engine.memory import CONTROL_RATE_HZ
 from echelon_engine.wav import WavWriter
+from echelon_models.music.tokens import DRUMS, TRACKS
 
-TRACKS = ("KICK", "SNARE", "HH", "CLAP", "BASS", "PAD", "LEAD", "STAB", "ARP", "FX", "VOX", "AMB")
-DRUMS = ("bd", "sd", "hh", "oh", "cp", "rim", "tom", "perc")
 BAND = "band"  # all twelve tracks, eight bars
 TEMPO_BPM = 124.0
-CONTROL_RATE = 60
 # where the tracks stand in the phrase of the whole band
 PANS = np.array([0.0, 0.0, 0.15, -0.1, 0.0, 0.0, 0.0, 0.12, -0.2, 0.0, 0.1, 0.0], np.float32)
 
@@ -75,7 +74,7 @@ def play(
     `actions` are (sample, function of the record); `mix` gives the mix at a sample, neutral without it.
     """
     rate_hz = float(band["rate_hz"])
-    period = int(rate_hz / CONTROL_RATE)
+    period = int(rate_hz / CONTROL_RATE_HZ)
     still = neutral()
     out = np.zeros((frames, 2), np.float32)
     waiting = sorted(actions, key=lambda action: action[0])

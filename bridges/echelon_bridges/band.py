@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echelon_engine import live
+from echelon_engine import live_table
 from echelon_engine.config import Config
 from echelon_engine.errors import UsageError, UserError, nearest
-from echelon_engine.memory import CONTROL, GRID, MODES
+from echelon_engine.memory import CONTROL, GRID
+from echelon_engine.vocabulary import BEATS_PER_BAR, INSTALLED_MODES, MODES
 from echelon_models.music import styles
 from echelon_models.music.conductor import Conductor
 from echelon_models.music.score import Heard, Score
 from echelon_models.music.sections import Form
 from echelon_models.music.styles import Style
 
-BEATS_PER_BAR = 4
 ASKED_BEAT = 3  # of each bar: a beat before the bar line
 KNOWN = "`echelon-engine styles` lists them"
 
@@ -46,7 +46,7 @@ class Band:
 
     def __init__(self, config: Config, numbered_from: int = 0, *, going_on: bool = False) -> None:
         self._folder = Path(config.band.styles).expanduser() if config.band.styles else None
-        self._names = live.styles(config.band.styles)
+        self._names = live_table.styles(config.band.styles)
         self._known: dict[int, tuple[Stamp, Style | None]] = {}
         self._notices: list[str] = []
         try:
@@ -124,7 +124,7 @@ class Band:
         if 0 <= wanted < len(self._names) and (style := self._read(wanted)) is not None:
             self._style, self._conductor.style = wanted, style
         mode = MODES[int(settings["mode"])]
-        if mode != self._conductor.mode and mode in live.INSTALLED:
+        if mode != self._conductor.mode and mode in INSTALLED_MODES:
             self._conductor.mode = mode
 
     def _read(self, number: int) -> Style | None:

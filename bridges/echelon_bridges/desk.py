@@ -11,7 +11,8 @@ import numpy as np
 
 from echelon_bridges import control
 from echelon_engine.errors import UserError
-from echelon_engine.live import BACK, LIVE, NEXT
+from echelon_engine.live import BACK, NEXT
+from echelon_engine.live_table import LIVE
 from echelon_engine.memory import COMMAND, NOTE_OFF, NOTE_ON, TEMPO
 
 WAITING_KEYS = 256  # settings that wait to be sent; the table of live settings is shorter

@@ -210,12 +210,12 @@ def models(config: Config) -> Iterator[Row]:
 
 def styles(config: Config) -> Iterator[Row]:
     """The chosen style, and every file in the folder of a person's own."""
-    from echelon_engine import live
+    from echelon_engine import live_table
     from echelon_engine.errors import nearest
     from echelon_models.music import styles as files
 
     folder = Path(config.band.styles).expanduser() if config.band.styles else None
-    chosen, known = config.band.style.lower(), live.styles(config.band.styles)
+    chosen, known = config.band.style.lower(), live_table.styles(config.band.styles)
     if chosen not in known:
         yield Row("style", "fail", f"{chosen!r}: no such style", nearest(chosen, known) or f"known: {', '.join(known)}")
     else:

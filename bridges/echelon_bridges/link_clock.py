@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_engine.errors import UserError
-from echelon_engine.live import TEMPO_SOURCES
+from echelon_engine.live_table import TEMPO_SOURCES
 
 if TYPE_CHECKING:
     from echelon_bridges.desk import Desk

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from echelon_bridges.desk import Desk
 from echelon_bridges.messages.grids import Book
-from echelon_engine import live
+from echelon_engine import live_table
 from echelon_engine.config import Config
 from echelon_engine.errors import UserError
 
@@ -74,7 +74,7 @@ class Outlets:
         self._newest = rings.newest
         self.desk = Desk(config.engine.name, shared, lambda text: say("warning", text=text))
         self.inbox: deque[Motion] = deque(maxlen=INBOX)
-        self.grids = Book(live.styles(config.band.styles))
+        self.grids = Book(live_table.styles(config.band.styles))
         self.grids.add(shared["grids"]["slot"])  # after a restart: what plays is one of the last three
         self._shared, self._say = shared, say
         self._restarted = int(shared["header"]["epoch"]) > 1

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from echelon_engine import live
+from echelon_engine import live, live_table
 from echelon_engine.config import Config
 from echelon_engine.errors import UsageError, UserError, nearest
 
@@ -163,13 +163,17 @@ def _settings(place: str, table: dict[str, Any], config: Config) -> list[tuple[s
     for key, value in _flat(table):
         if key in found:
             raise UsageError(f"{place}: {key}", "is written twice", "keep one of them")
-        if key in UNFIT or (key not in live.LIVE and not key.startswith(live.LANE_PREFIX)):
+        if key in UNFIT or (key not in live_table.LIVE and not key.startswith(live.LANE_PREFIX)):
             hint = nearest(key, [*(name for name in live.names() if name not in UNFIT), NAME, USE])
             raise UsageError(f"{place}: {key}", "no such live setting", hint or "`set --list` shows all")
         if not isinstance(value, bool | int | float | str):
             raise UsageError(f"{place}: {key} = {value!r}", "must be a number, a text, true or false")
         text = _text(value)
-        if key in live.LIVE and live.LIVE[key].kind in live.STEPPED and text.lower() in (live.NEXT, live.BACK):
+        if (
+            key in live_table.LIVE
+            and live_table.LIVE[key].kind in live.STEPPED
+            and text.lower() in (live.NEXT, live.BACK)
+        ):
             raise UsageError(f"{place}: {key} = {text!r}", "depends on what went before", "name the choice itself")
         try:
             live.apply(record, key, text, config)

@@ -11,7 +11,7 @@ from typing import Any
 
 from echelon_bridges import show
 from echelon_bridges.taps import Taps
-from echelon_engine import live
+from echelon_engine import live, live_table
 from echelon_engine.config import Config
 from echelon_engine.errors import UserError
 
@@ -80,7 +80,7 @@ class Stage:
 
     def deaf(self, outlets: dict[str, Any]) -> str:
         """Return why an external tempo that is asked for cannot be heard, "" where it can, or none is asked for."""
-        if int(self.settings[0]["tempo_source"]) != live.TEMPO_SOURCES.index("external"):
+        if int(self.settings[0]["tempo_source"]) != live_table.TEMPO_SOURCES.index("external"):
             return ""
         if self.config.clock.link:
             return ""

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from echelon_engine.band import BAND
-from echelon_engine.live import TEMPO_SOURCES
-from echelon_engine.memory import ENGINE_STATES, FROZEN, HELD, LOAD_BINS_PER_PERIOD, MODES, PRESENT, SECTIONS
+from echelon_engine.live_table import TEMPO_SOURCES
+from echelon_engine.memory import ENGINE_STATES, FROZEN, HELD, LOAD_BINS_PER_PERIOD, PRESENT
+from echelon_engine.vocabulary import MODES, SECTIONS
 
 LATENCY_OF_MOTION_NS = 1_000_000_000  # older motion is no longer what is heard
 COUNTED = (

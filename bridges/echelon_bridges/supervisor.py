@@ -25,7 +25,7 @@ from echelon_bridges.part import Part, Plan, plans
 from echelon_bridges.session.folder import is_session
 from echelon_bridges.stage import Stage
 from echelon_bridges.terminal import Terminal
-from echelon_engine import __version__, config_file, live
+from echelon_engine import __version__, config_file, live_table
 from echelon_engine.block import SharedBlock
 from echelon_engine.config import Config
 from echelon_engine.errors import EXIT_FAILURE, UsageError, UserError, nearest
@@ -51,7 +51,7 @@ class Supervisor:
         self.config = config
         self.name = config.engine.name
         self.stage = Stage(config)
-        self._styles = live.styles(config.band.styles)
+        self._styles = live_table.styles(config.band.styles)
         self.sensors: list[dict[str, Any]] = []
         self.outlets: dict[str, Any] = {}
         self.recording: dict[str, Any] | None = None

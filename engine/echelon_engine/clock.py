@@ -13,9 +13,9 @@ import numpy as np
 
 from echelon_engine._jit import inlined
 from echelon_engine.memory import CONTROL_RATE_HZ
+from echelon_engine.vocabulary import BEATS_PER_BAR
 
 SEGMENT_FRAMES = 64
-BEATS_PER_BAR = 4
 NS = 1_000_000_000
 
 CLOCK = np.dtype(

@@ -31,7 +31,6 @@ from echelon_engine.memory import (
     DEVICE_SLOTS,
     FROZEN,
     HELD,
-    MODES,
     MUTED,
     PERFORMERS,
     PRESENT,
@@ -44,6 +43,7 @@ from echelon_engine.rings import discard, pop, push, take, write_snapshot
 from echelon_engine.schedule import clear, sound, tell, took
 from echelon_engine.script import LIVE, follow_motion, follow_settings
 from echelon_engine.sequence import chord_now, silence, step_now
+from echelon_engine.vocabulary import MODES
 
 DT = 1.0 / CONTROL_RATE_HZ
 BEAT_SHORTEST, BEAT_LONGEST = 20, 60  # control frames between two boundaries of DELL coupled that follow the beat

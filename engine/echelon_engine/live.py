@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,10 @@ import numpy as np
 from echelon_engine.config import SCALES, Config
 from echelon_engine.config_file import NO, YES
 from echelon_engine.errors import UsageError, nearest
-from echelon_engine.memory import MODES, PERFORMERS, SETTINGS, TRACK_NAMES
+from echelon_engine.live_table import LIVE, TEMPO_SOURCES, Live, styles
+from echelon_engine.memory import SETTINGS
 from echelon_engine.parameters import LANE, LANES, PARAMETERS
+from echelon_engine.vocabulary import INSTALLED_MODES, TRACK_NAMES
 
 # "0.5", "-6 dB", "440Hz": a number and perhaps a unit.
 NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)\s*([A-Za-z/]*)\s*")
@@ -25,132 +25,10 @@ SCALED = {("khz", "Hz"): 1e3, ("ms", "s"): 1e-3, ("s", "ms"): 1e3}  # units that
 CUE_LETTERS = 64
 NOTE_STEPS = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 
-
-@dataclass(frozen=True, slots=True)
-class Live:
-    """One key: the field of SETTINGS it moves, its unit, range and explanation; `kind` is flag, number, whole, scale,
-    note, channel, choice, style or count; tap and cue have no field: whoever keeps the settings does them."""
-
-    key: str
-    field: str
-    kind: str
-    about: str
-    unit: str = ""
-    low: float = 0.0
-    high: float = 0.0
-    config: str = ""  # the configuration key its start value comes from
-    choices: tuple[str, ...] = ()  # of a choice: the field holds the place in it
-
-    @property
-    def rule(self) -> str:
-        """What is allowed, as a sentence part."""
-        match self.kind:
-            case "flag":
-                return "on or off"
-            case "scale":
-                return "one of " + ", ".join(SCALES) + ", or next, back"
-            case "choice" | "style":
-                return "one of " + ", ".join(self.choices) + ", or next, back"
-            case "cue":
-                return "next, back, or a cue's name or number"
-            case "note":
-                return f"a MIDI note from {self.low:g} to {self.high:g}, or a name like A2"
-            case "count" | "tap":
-                return "now (or no value)"
-            case "number":
-                return f"a number from {self.low:g} to {self.high:g}" + (f" {self.unit}" if self.unit else "")
-        return f"a whole number from {self.low:g} to {self.high:g}"
-
-
-STYLES = ("ambient", "breakbeat", "house", "synthwave", "techno")  # that come with the product
-TEMPO_SOURCES = ("fixed", "style", "performer", "external")
-INSTALLED = ("rules", "continuous")  # of MODES
 NEXT, BACK = "next", "back"  # in place of a choice: the one after or before it, around the end
 STEPPED = ("scale", "choice", "style")  # kinds that have such
 STAGED = ("tap", "cue")  # kinds without a field
 
-
-@cache
-def styles(folder: str = "") -> tuple[str, ...]:
-    """Return the names of all styles, those of a person's own folder too, in the order of their numbers.
-
-    A folder is listed once: numbers stay what they are while it plays.
-    """
-    own = {path.stem for path in Path(folder).expanduser().glob("*.toml")} if folder else set()
-    return tuple(sorted({*STYLES, *own}))
-
-
-def _tracks() -> Iterator[Live]:
-    for name in TRACK_NAMES:
-        yield Live(f"track.{name}.gain", "track_db", "number", f"level of the band's {name}", "dB", -60.0, 12.0)
-        yield Live(f"track.{name}.pan", "track_pan", "number", f"{name} moved left (-1) or right (1)", "", -1.0, 1.0)
-        yield Live(f"track.{name}.mute", "track_mute", "flag", f"the band plays without {name}")
-        yield Live(f"track.{name}.solo", "track_solo", "flag", f"of the band only {name}, and others so chosen")
-
-
-LIVE: dict[str, Live] = {
-    row.key: row
-    for row in (
-        Live("master", "master_db", "number", "master volume", "dB", -80.0, 0.0, "output.master_db"),
-        Live("mute", "mute", "flag", "silence, ramped; everything goes on underneath"),
-        Live("freeze", "freeze", "flag", "hold the body as it is"),
-        Live("panic", "panic", "count", "all sound off at once"),
-        Live("low_latency", "low_latency", "flag", "newest motion, extrapolated", config="motion.low_latency"),
-        Live("delay_ms", "motion_delay_ms", "number", "de-jitter delay of motion", "ms", 0.0, 500.0, "motion.delay_ms"),
-        Live("test_tone", "test_tone", "flag", "a 440 Hz tone instead of the instrument"),
-        Live("tempo", "tempo_bpm", "number", "tempo of the musical clock", "bpm", 20.0, 300.0, "clock.tempo_bpm"),
-        Live("tap", "", "tap", "a beat, now: two to eight taps are a tempo"),
-        Live(
-            "tempo_source", "tempo_source", "choice", "who sets the tempo", config="clock.source", choices=TEMPO_SOURCES
-        ),
-        Live("cue", "", "cue", "a cue of the show: its settings, all at once"),
-        Live("band", "band", "flag", "the band plays", config="band.enabled"),
-        Live("band_level", "band_db", "number", "level of the band", "dB", -60.0, 12.0, "band.level_db"),
-        Live("style", "style", "style", "what the band plays from the next bar", config="band.style", choices=STYLES),
-        Live("mode", "mode", "choice", "who moves the band", config="band.mode", choices=MODES),
-        Live("swing", "swing", "number", "0.5 straight to 0.75 for the band, 0 as the style has it", "", 0.0, 0.75),
-        Live("harmony", "harmony", "flag", "motion's notes keep to the band's key", config="instrument.harmony"),
-        Live("scale", "scale", "scale", "which notes the performer selects", config="instrument.scale"),
-        Live("root", "root_note", "note", "first degree of the scale", "", 12, 96, "instrument.root_note"),
-        Live("notes", "notes_from_motion", "flag", "motion plays notes", config="instrument.notes_from_motion"),
-        Live("snap_ratios", "snap_ratios", "flag", "snap operator ratios", config="instrument.snap_ratios"),
-        Live("velocity_scale", "velocity_scale", "number", "a strong gesture of who is heard", "m/s", 0.1, 20.0),
-        *(
-            Live(
-                f"velocity_scale.{performer}",
-                "velocity_scale",
-                "number",
-                f"a strong gesture of performer {performer}",
-                "m/s",
-                0.1,
-                20.0,
-                "motion.velocity_scale",
-            )
-            for performer in range(PERFORMERS)
-        ),
-        Live("energy_scale", "energy_scale", "number", "energy of who is heard, for the band", "", 0.1, 10),
-        *(
-            Live(
-                f"energy_scale.{performer}",
-                "energy_scale",
-                "number",
-                f"the band hears the energy of performer {performer} so many times",
-                "",
-                0.1,
-                10.0,
-                "motion.energy_scale",
-            )
-            for performer in range(PERFORMERS)
-        ),
-        *_tracks(),
-        Live(
-            "idle_seconds", "idle_seconds", "number", "rest after this long still", "s", 0.5, 600, "motion.idle_seconds"
-        ),
-        Live("focus", "focus", "whole", "which performer is heard, from 0", "", 0, PERFORMERS - 1, "motion.focus"),
-        Live("route.left", "route", "channel", "output channel of the left side", "", 1, 32, "audio.left"),
-        Live("route.right", "route", "channel", "output channel of the right side", "", 1, 32, "audio.right"),
-    )
-}
 LANE_PREFIX = "lane."
 LANE_ABOUT = "take a lane of the 32 parameters over (0..1, or a value with its unit), `off` lets it glide back"
 
@@ -204,7 +82,7 @@ def choices(key: str, config: Config) -> tuple[str, ...]:
 def _choices(row: Live) -> tuple[str, ...]:
     if row.kind == "scale":
         return tuple(SCALES)
-    return INSTALLED if row.key == "mode" else row.choices
+    return INSTALLED_MODES if row.key == "mode" else row.choices
 
 
 def _stepped(settings: Any, row: Live, text: str) -> str:
@@ -332,8 +210,8 @@ def _choice(row: Live, text: str) -> int:
     name = text.lower()
     if name not in row.choices:
         raise _wrong(row, text, nearest(name, row.choices))
-    if row.key == "mode" and name not in INSTALLED:
-        raise UsageError(f"{row.key} = {text!r}", "is not installed", f"choose {' or '.join(INSTALLED)}")
+    if row.key == "mode" and name not in INSTALLED_MODES:
+        raise UsageError(f"{row.key} = {text!r}", "is not installed", f"choose {' or '.join(INSTALLED_MODES)}")
     return row.choices.index(name)
 
 

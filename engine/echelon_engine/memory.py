@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from echelon_engine.vocabulary import STEPS, TRACKS
+
 LIMBS = 27
 PERFORMERS = 4
 PRODUCERS = 2
@@ -64,9 +66,6 @@ DEVICES = np.dtype(
 )
 
 # Twelve tracks by 32 sixteenths, two bars of 4/4: what the band plays, and in which harmony.
-TRACK_NAMES = ("kick", "snare", "hh", "clap", "bass", "pad", "lead", "stab", "arp", "fx", "vox", "amb")
-TRACKS = len(TRACK_NAMES)
-STEPS, STEPS_PER_BAR = 32, 16
 GRID = np.dtype(
     [
         ("number", np.int64),  # rises by one a grid, from 1
@@ -86,7 +85,6 @@ GRID = np.dtype(
     ],
     align=True,
 )
-SECTIONS = ("intro", "groove", "build", "climax", "breakdown", "outro")
 BAND_PARAMETERS = 15  # of band.py
 
 # What people set while it plays. The one place that says their defaults is config.py.
@@ -129,8 +127,6 @@ SETTINGS = np.dtype(
     ],
     align=True,
 )
-
-MODES = ("rules", "continuous", "diffusion", "coupled")
 
 # One thing to do at once. `time_ns` 0 means now.
 COMMAND = np.dtype(

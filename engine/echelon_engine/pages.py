@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from echelon_engine import config_file, live
+from echelon_engine import config_file, live, live_table
 from echelon_engine.config import Config
 from echelon_engine.config_file import KEYS
 from echelon_engine.parameters import PARAMETERS
@@ -26,7 +26,7 @@ def settings_page() -> str:
             if key.name.startswith(f"{section}.")
         ]
         sections += [f"### [{section}]", "", about, "", *_table(("key", "default", "allowed", "meaning"), rows), ""]
-    live_rows = [(f"`{row.key}`", row.rule, row.about) for row in live.LIVE.values()]
+    live_rows = [(f"`{row.key}`", row.rule, row.about) for row in live_table.LIVE.values()]
     lanes = [
         (str(p.lane), f"`{p.name}`", f"{p.low:g} to {p.high:g}", p.unit, p.curve, "yes" if p.latched else "", p.about)
         for p in PARAMETERS

@@ -15,21 +15,13 @@ import numpy as np
 
 from echelon_engine._jit import inlined, int64, kernel
 from echelon_engine.band import SOURCES
-from echelon_engine.clock import BEATS_PER_BAR, beat_sample
+from echelon_engine.clock import beat_sample
 from echelon_engine.kernels import conducting, ensemble, sequencer, tempo
 from echelon_engine.kernels.finite import finite_number
-from echelon_engine.memory import (
-    BAND_PARAMETERS,
-    CONTROL_RATE_HZ,
-    GRID,
-    LATENT_STATE_NAMES,
-    STEPS,
-    STEPS_PER_BAR,
-    TRACKS,
-)
+from echelon_engine.memory import BAND_PARAMETERS, CONTROL_RATE_HZ, GRID, LATENT_STATE_NAMES
+from echelon_engine.vocabulary import STEPS, STEPS_PER_BAR, STEPS_PER_BEAT, TRACKS
 
 DT = 1.0 / CONTROL_RATE_HZ
-STEPS_PER_BEAT = STEPS_PER_BAR // BEATS_PER_BAR
 STRAIGHT, MOST_SWING = 0.5, 0.75
 OFF_S = 1.0  # of the whole band, switched off; it comes at once, with its first onset
 PATIENCE_S, FADE_S = 4.0, 4.0  # a body that rests: the band goes on, then fades

@@ -7,6 +7,7 @@ import pytest
 
 from echelon_bridges import audition, cli
 from echelon_engine import wav
+from echelon_models.music.tokens import DRUMS, TRACKS
 
 
 def test_voices_become_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,10 +38,10 @@ def test_a_wrong_name_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_every_voice_has_a_phrase() -> None:
     """All tracks, drums and the band have onsets on their tracks, in time, and an end after the last."""
-    for voice in (*audition.TRACKS, *audition.DRUMS, audition.BAND):
+    for voice in (*TRACKS, *DRUMS, audition.BAND):
         notes, seconds = audition.phrase(voice)
         assert notes
         assert max(note.at_s for note in notes) < seconds
-        if voice in audition.TRACKS:
-            assert {note.track for note in notes} == {audition.TRACKS.index(voice)}
+        if voice in TRACKS:
+            assert {note.track for note in notes} == {TRACKS.index(voice)}
     assert {note.track for note in audition.arrangement(1)} == set(range(12))

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from echelon_bridges.band import Band
-from echelon_engine import live
+from echelon_engine import live, live_table
 from echelon_engine.config_file import make
 from echelon_engine.errors import UsageError, UserError
 from echelon_engine.live import initial_settings
-from echelon_engine.memory import CONTROL, LATENT_STATE_NAMES, MODES, SECTIONS
+from echelon_engine.memory import CONTROL, LATENT_STATE_NAMES
 from echelon_engine.offline import render
+from echelon_engine.vocabulary import MODES, SECTIONS
 from echelon_models.music.styles import FOLDER
 
 TENSION = LATENT_STATE_NAMES.index("tension")
@@ -106,7 +107,7 @@ def test_style_and_mode_take_effect_with_the_next_bar() -> None:
     live.apply(setting, "style", "techno", config)
     live.apply(setting, "mode", "rules", config)
     after = conducted(band, records[3 * BAR_FRAMES :], setting)
-    names = live.styles()
+    names = live_table.styles()
     assert {names[grid["style"]] for grid in before} == {"house"}
     assert {names[grid["style"]] for grid in after} == {"techno"}
     assert [int(grid["bar"]) for grid in before + after] == [1, 2, 3, 4, 5, 6]
@@ -239,7 +240,7 @@ def test_style_that_is_no_good_when_asked_for_leaves_the_one_that_plays(tmp_path
     band, setting = Band(config), setting_of(config)
     live.apply(setting, "style", "aaa", config)
     grids = conducted(band, heard(3), setting)
-    names = live.styles(str(tmp_path))
+    names = live_table.styles(str(tmp_path))
     assert {names[grid["style"]] for grid in grids} == {"house"}
     assert len(band.take_notices()) == 1
     live.apply(setting, "style", "techno", config)

@@ -9,7 +9,7 @@ import pytest
 from echelon_bridges.stage import Stage
 from echelon_engine import config_file
 from echelon_engine.errors import UsageError, UserError
-from echelon_engine.memory import TRACK_NAMES
+from echelon_engine.vocabulary import TRACK_NAMES
 
 SHOW = """
 [[cue]]

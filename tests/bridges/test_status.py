@@ -10,7 +10,8 @@ from echelon_bridges import status
 from echelon_bridges.terminal import Terminal, key_values
 from echelon_engine.band import BAND
 from echelon_engine.block import new_shared
-from echelon_engine.memory import CONTROL, COUNTERS, FROZEN, HELD, PRESENT, SECTIONS, SETTINGS
+from echelon_engine.memory import CONTROL, COUNTERS, FROZEN, HELD, PRESENT, SETTINGS
+from echelon_engine.vocabulary import SECTIONS
 
 
 def moving(flags: int = PRESENT, age_ms: float = 20.5) -> np.void:

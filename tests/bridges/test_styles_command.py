@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from echelon_bridges import cli, doctor
-from echelon_engine import config_file, live
+from echelon_engine import config_file, live_table
 from echelon_models.music import files
 from echelon_models.music.styles import FOLDER
 
@@ -33,7 +33,7 @@ def test_list_shows_every_style_and_what_is_wrong(own: Path, capsys: pytest.Capt
     """Every style that can be chosen has a line with tempo and scale; one that is no good says why."""
     assert cli.main(["styles", "--set", f"band.styles={own}"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert set(lines) == {"style", *live.styles(str(own))}
+    assert set(lines) == {"style", *live_table.styles(str(own))}
     assert "116-122-128" in lines["house"]
     assert "A minor" in lines["house"]
     assert "my own" in lines["mine"]
@@ -44,7 +44,7 @@ def test_list_shows_every_style_and_what_is_wrong(own: Path, capsys: pytest.Capt
     assert "mine" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", live.STYLES)
+@pytest.mark.parametrize("name", live_table.STYLES)
 def test_show_tells_chords_tracks_and_where_the_file_is(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`show` says what a musician needs to choose a style or to copy it."""
     assert cli.main(["styles", "show", name]) == 0
@@ -149,3 +149,8 @@ def test_doctor_checks_the_style_and_the_folder(own: Path) -> None:
     (own / "bad.toml").unlink()
     (good,) = rows(styles=str(own))["styles"]
     assert (good.verdict, good.text.split()[0]) == ("ok", "1")
+
+
+def test_the_styles_that_come_with_it_are_the_ones_in_the_folder() -> None:
+    """The engine numbers the styles by name without looking at the models' folder: both must list the same."""
+    assert list(live_table.STYLES) == sorted(path.stem for path in FOLDER.glob("*.toml"))

@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from echelon_engine import offline
-from echelon_engine.memory import GRID, STEPS, TRACKS
+from echelon_engine.memory import GRID
+from echelon_engine.vocabulary import STEPS, TRACKS
 
 RATE = 48000
 BD, HH = 50, 52

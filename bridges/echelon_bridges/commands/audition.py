@@ -19,8 +19,9 @@ def run(arguments: Namespace) -> int:
     """Render the voices and print what they measure."""
     from echelon_bridges import audition
     from echelon_engine.errors import UsageError, UserError, nearest
+    from echelon_models.music.tokens import DRUMS, TRACKS
 
-    known = (*audition.TRACKS, *audition.DRUMS, audition.BAND)
+    known = (*TRACKS, *DRUMS, audition.BAND)
     chosen = list(arguments.voices or known)
     for word in chosen:
         if word not in known:
@@ -35,7 +36,7 @@ def run(arguments: Namespace) -> int:
         sound = audition.render(voice, rate_hz)
         peak_db, rms_db, centre_hz = audition.figures(sound, rate_hz)
         # HH and hh are one name on some disks
-        path = arguments.out / (f"drum-{voice}.wav" if voice in audition.DRUMS else f"{voice}.wav")
+        path = arguments.out / (f"drum-{voice}.wav" if voice in DRUMS else f"{voice}.wav")
         audition.save(path, sound, rate_hz)
         line = f"{voice:6s} peak {peak_db:6.1f} dBFS  rms {rms_db:6.1f} dBFS  centroid {centre_hz:6.0f} Hz"
         print(f"{line}  {path}", flush=True)

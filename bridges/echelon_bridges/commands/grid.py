@@ -93,6 +93,7 @@ def _show(what: Piece, *, chosen: bool) -> None:
 
 
 def _events(what: Piece) -> None:
+    from echelon_engine.vocabulary import STEPS, STEPS_PER_BAR, STEPS_PER_BEAT
     from echelon_models.music import tokens
     from echelon_models.music.events import DRUM
     from echelon_models.music.piece import absolute
@@ -100,14 +101,14 @@ def _events(what: Piece) -> None:
     found, steps, gates = absolute(what)
     print("grid bar.beat.16th track sound  count velocity  gain duration   gate articulation effects")
     for event, step, gate in zip(found, steps.tolist(), gates.tolist(), strict=True):
-        bar, rest = divmod(step, tokens.STEPS_PER_BAR)
-        beat, sixteenth = divmod(rest, tokens.STEPS_PER_BEAT)
+        bar, rest = divmod(step, STEPS_PER_BAR)
+        beat, sixteenth = divmod(rest, STEPS_PER_BEAT)
         drum = event["kind"] == DRUM
         sound = tokens.DRUMS[event["sound"]] if drum else tokens.name_of(tokens.pitch_token(int(event["sound"])))
         word = ("-", *tokens.ARTICULATIONS)[event["articulation"]]
         effects = ",".join(name for bit, name in enumerate(tokens.EFFECTS) if event["effects"] >> bit & 1) or "-"
         print(
-            f"{step // tokens.STEPS + 1:>4} {f'{bar + 1}.{beat + 1}.{sixteenth + 1}':<13} "
+            f"{step // STEPS + 1:>4} {f'{bar + 1}.{beat + 1}.{sixteenth + 1}':<13} "
             f"{tokens.TRACKS[event['track']]:<5} {sound:<6} {event['count']:>5} {event['velocity']:>8.2f} "
             f"{event['gain']:>5.2f} {event['duration']:>8} {'rings' if drum else f'{gate:g}':>6} {word:<12} {effects}"
         )

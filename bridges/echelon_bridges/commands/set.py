@@ -52,11 +52,11 @@ def run(arguments: Namespace) -> int:
 def _list(name: str) -> int:
     from echelon_bridges import lock
     from echelon_bridges.control import request
-    from echelon_engine import live
+    from echelon_engine import live, live_table
     from echelon_engine.parameters import PARAMETERS
 
     values = request(name, command="get")["values"] if lock.is_held(name) else {}
-    for row in live.LIVE.values():
+    for row in live_table.LIVE.values():
         print(f"{row.key:<24} {values.get(row.key, '-'):<18} {row.rule}: {row.about}")
     print(f"{WEIGHTS:<43} a safetensors file of DELL gated, or built-in: y glides over 250 ms")
     print(f"{'lane.NAME or lane.NUMBER':<43} {live.LANE_ABOUT}:")

@@ -107,13 +107,13 @@ def scale_name(style: Style) -> str:
 
 
 def _list(folder: Path | None) -> int:
-    from echelon_engine import live
+    from echelon_engine import live_table
     from echelon_engine.errors import UserError
     from echelon_models.music import styles
     from echelon_models.music.styles import FOLDER
 
     rows = [("style", "bpm", "scale", "about")]
-    for name in live.styles("" if folder is None else str(folder)):
+    for name in live_table.styles("" if folder is None else str(folder)):
         path = _place(name, folder)
         own = "" if path.parent == FOLDER else f" ({path})"
         try:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from echelon_bridges.controllers.table import JUMP, TOGGLE, Row
-from echelon_engine import live
+from echelon_engine import live, live_table
 from echelon_engine.config import Config
 from echelon_engine.errors import UserError
 from echelon_engine.parameters import LANE
@@ -74,7 +74,7 @@ class Moves:
         if row is None:
             self.unmapped += 1
             return False
-        kind = live.LIVE[row.key].kind if row.key in live.LIVE else "lane"
+        kind = live_table.LIVE[row.key].kind if row.key in live_table.LIVE else "lane"
         if row.value or kind in ("count", "tap") or row.mode == TOGGLE:
             # A button: once a press, however softly a key is struck.
             threshold = SOFT if source.startswith("note ") else 0.5

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from echelon_engine import config_file, live
+from echelon_engine import config_file, live, live_table
 from echelon_engine.config import Config
 from echelon_engine.errors import UsageError, UserError, nearest
 
@@ -79,7 +79,7 @@ def span(key: str) -> tuple[float, float]:
     """Return the whole range of a live key, as its values are written; raises `UsageError` for an unknown one."""
     if key.startswith(live.LANE_PREFIX) and key in live.names():
         return 0.0, 1.0
-    row = live.LIVE.get(key)
+    row = live_table.LIVE.get(key)
     if row is None:
         raise UsageError(key[:60], "no such live setting", nearest(key, live.names()) or "`set --list` shows all")
     if row.kind in ("flag", "count", *live.STAGED, *live.STEPPED):
@@ -103,7 +103,7 @@ def make_row(source: str, entry: Any) -> Row:
     for name, end in (("low", low), ("high", high)):
         if isinstance(end, bool) or not isinstance(end, int | float) or not least <= end <= most:
             raise UsageError(f"{source!r}: {name} = {end!r}", f"must be a number from {least:g} to {most:g}")
-    live_kind = live.LIVE[key].kind if key in live.LIVE else "lane"
+    live_kind = live_table.LIVE[key].kind if key in live_table.LIVE else "lane"
     switched = live_kind in ("flag", "count", *live.STAGED, *live.STEPPED)
     sprung = source.startswith(("bend ", "pressure ", "note ")) or switched
     mode = fields.get("mode", JUMP if sprung else PICKUP)

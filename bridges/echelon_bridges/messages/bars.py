@@ -22,8 +22,8 @@ from echelon_bridges.messages.fields import (
 from echelon_bridges.messages.grids import Book
 from echelon_bridges.messages.table import Bar
 from echelon_engine.memory import CONTROL, CONTROL_RATE_HZ, LATENT_STATE_NAMES, NOTE_ON
+from echelon_engine.vocabulary import BEATS_PER_BAR
 
-BEATS_PER_BAR = 4
 MOST_FRAMES = 60 * 64  # of one bar; a slower one is made from its first frames and its last
 _LATENT = [LATENT_STATE_NAMES.index(name) for name in DYNAMICS if name in LATENT_STATE_NAMES]
 

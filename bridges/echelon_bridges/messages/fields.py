@@ -11,8 +11,9 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from echelon_engine.band import BAND
-from echelon_engine.memory import ENGINE_STATES, LATENT_STATE_NAMES, MODES, SECTIONS
+from echelon_engine.memory import ENGINE_STATES, LATENT_STATE_NAMES
 from echelon_engine.parameters import PARAMETERS
+from echelon_engine.vocabulary import MODES, SECTIONS
 
 SILENCE_DB = -200.0
 

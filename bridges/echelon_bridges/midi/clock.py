@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from echelon_bridges.midi.messages import START, STOP, TICK, TICKS_PER_BEAT
+from echelon_engine.vocabulary import BEATS_PER_BAR
 
-BEATS_PER_BAR = 4
 JUMP_BEATS = 0.25  # farther off is another clock, not jitter
 FOLLOW = 0.1  # share of each report's deviation that is followed: jitter of the reports is averaged out
 SILENT_NS = 1_000_000_000  # without a report for so long, the clock stops

@@ -26,7 +26,7 @@ from echelon_bridges.controllers.moves import Moves
 from echelon_bridges.controllers.table import Watched, path_of
 from echelon_bridges.protocol import osc
 from echelon_bridges.protocol.refusal import Refusal
-from echelon_engine import live
+from echelon_engine import live_table
 from echelon_engine.config import Config
 from echelon_engine.parameters import LANE
 
@@ -53,7 +53,7 @@ class OscControl:
         self.moves = Moves(desk, lambda: self._map.rows, config)
         self._port = udp.bind(config.osc.bind, config.osc.port)
         self._engine = config.engine.name
-        self._keys = frozenset(live.LIVE)
+        self._keys = frozenset(live_table.LIVE)
         self._sounding: dict[int, None] = {}
         self._looked_ns = 0
         self.messages = self.malformed = self.unknown = self.settings = self.notes = 0

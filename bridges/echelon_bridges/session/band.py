@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_bridges.session.reader import Life
-from echelon_engine.memory import CONTROL_RATE_HZ, GRID, SECTIONS, STEPS_PER_BAR, TOOK_GRID
+from echelon_engine.memory import CONTROL_RATE_HZ, GRID, TOOK_GRID
+from echelon_engine.vocabulary import BEATS_PER_BAR, SECTIONS, STEPS, STEPS_PER_BAR, STEPS_PER_BEAT
 
 if TYPE_CHECKING:
     from echelon_models.music.piece import Piece
-
-BEATS_PER_BAR, STEPS_PER_BEAT = 4, 4
 
 
 class Bar(NamedTuple):
@@ -134,7 +133,7 @@ def piece(life: Life) -> Piece:
     from echelon_models.music.nearest import summary as losses_of
     from echelon_models.music.piece import FASTEST_BPM, SLOWEST_BPM
     from echelon_models.music.piece import piece as made_of
-    from echelon_models.music.tokens import STEPS, TRACKS
+    from echelon_models.music.tokens import TRACKS
 
     pairs: dict[int, dict[int, Bar]] = {}
     for each in bars(life):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from echelon_bridges.session import format as form
-from echelon_engine import __version__, live
+from echelon_engine import __version__, live_table
 from echelon_engine.config import Config, Models
 from echelon_engine.config_file import to_json
 from echelon_engine.errors import UserError
@@ -112,7 +112,7 @@ def about(config: Config, folder: Path, run: str, sample: int) -> dict[str, Any]
         "block_frames": config.audio.block,
         "product": product(),
         "weights": weights,
-        "styles": list(live.styles(config.band.styles)),
+        "styles": list(live_table.styles(config.band.styles)),
         "started": stamps(sample),
         "config": public(config),
     }

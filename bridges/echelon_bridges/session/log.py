@@ -21,7 +21,7 @@ from echelon_bridges.messages.grids import Book
 from echelon_bridges.session import folder as folders
 from echelon_bridges.session import format as form
 from echelon_bridges.session.writer import Files, Tail, known_first
-from echelon_engine import live
+from echelon_engine import live_table
 from echelon_engine.config import Config
 from echelon_engine.errors import UserError
 from echelon_engine.memory import CONTROL_RATE_HZ, TOOK_GRID
@@ -96,7 +96,7 @@ class SessionLog:
             folder = folders.make(config.session.log, engine)
             return Files(folder, form.pack_header(folders.about(config, folder, run, opened["sample"])))
 
-        styles = live.styles(config.band.styles)
+        styles = live_table.styles(config.band.styles)
         found = folders.unfinished(config.session.log, engine, run) if opened["epoch"] > 1 else None
         if found is not None:
             with contextlib.suppress(UserError):

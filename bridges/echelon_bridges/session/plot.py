@@ -11,8 +11,9 @@ import numpy as np
 from echelon_bridges.session import band as played
 from echelon_bridges.session.reader import Life, Session
 from echelon_engine.errors import UserError
-from echelon_engine.memory import ALL_OFF, CONTROL_RATE_HZ, ENGINE_STATES, NOTE_OFF, NOTE_ON, TRACK_NAMES
+from echelon_engine.memory import ALL_OFF, CONTROL_RATE_HZ, ENGINE_STATES, NOTE_OFF, NOTE_ON
 from echelon_engine.parameters import PARAMETERS
+from echelon_engine.vocabulary import STEPS_PER_BEAT, TRACK_NAMES
 
 MOST_COLUMNS = 3000  # of the lanes: more than a picture's pixels
 COLOURS = ("tab:blue", "tab:orange")  # notes of the body, of others
@@ -137,7 +138,7 @@ def _band(axis: Any, life: Life, *, named: bool) -> None:
     height = found["track"] + np.where(pitched, 0.85 - 0.7 * share, 0.5)
     strength = np.clip(0.25 + 0.75 * found["gain"], 0.0, 1.0)
     colours = np.column_stack([np.array(TRACK_COLOURS)[found["track"]], strength])
-    lasts = found["gate"][pitched] * 60.0 / (played.STEPS_PER_BEAT * tempo[pitched])
+    lasts = found["gate"][pitched] * 60.0 / (STEPS_PER_BEAT * tempo[pitched])
     ends = np.minimum(seconds[pitched] + lasts, float(life.controls["frame"][-1]) / CONTROL_RATE_HZ)
     axis.hlines(height[pitched], seconds[pitched], ends, colors=colours[pitched], linewidth=2, zorder=2)
     axis.scatter(seconds[~pitched], height[~pitched], marker="|", s=18, color=colours[~pitched], zorder=2)

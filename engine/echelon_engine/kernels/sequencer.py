@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from echelon_engine._jit import kernel
-from echelon_engine.memory import STEPS, STEPS_PER_BAR, TRACKS
+from echelon_engine.vocabulary import STEPS, STEPS_PER_BAR, TRACKS
 
 # Token ids, as echelon_models.music.tokens names them (a test holds both together).
 FIRST_PITCH, FIRST_DRUM, FIRST_DYNAMICS, FIRST_ARTICULATION, FIRST_DURATION, FIRST_EFFECT = 1, 50, 58, 64, 68, 73

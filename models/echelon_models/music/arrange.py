@@ -15,13 +15,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from echelon_engine.vocabulary import STEPS, STEPS_PER_BEAT
 from echelon_models.music import general_midi, midi_file, tokens
 from echelon_models.music.events import DRUM, EVENT, LENGTH_FACTORS, PITCH, SIXTEENTHS, VELOCITIES, Events
 from echelon_models.music.midi_file import MidiError, Song
 from echelon_models.music.nearest import nearest, nearest_sixteenths, nearest_velocity, summary
 from echelon_models.music.parts import NEIGHBOURS, Choice, Note, Part, choose
 from echelon_models.music.piece import FASTEST_BPM, SLOWEST_BPM, USUAL_BPM, Piece, piece
-from echelon_models.music.tokens import STEPS, STEPS_PER_BEAT, TRACKS
+from echelon_models.music.tokens import TRACKS
 
 FILL_SLACK = 0.25  # steps that the strikes of a fill may be off
 SAME_LENGTH = 0.02  # steps: as long as the words of the release velocity say

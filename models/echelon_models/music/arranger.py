@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from echelon_engine.vocabulary import DRUM_SOUND
 from echelon_models.music import harmony, melody, tokens
 from echelon_models.music.harmony import Chord
 from echelon_models.music.patterns import (
     BAR,
-    DRUM,
     FF,
     GHOST,
     LEGATO,
@@ -91,7 +91,7 @@ class Arranger:
             for track, cells in sorted(self._choose(scene).items()):
                 rows[track] = self._track(scene, track, cells)
             if style.crash and not scene.age and scene.section in (GROOVE, CLIMAX) and bar:
-                first = [Note(0, DRUM + OPEN_HAT, 1)]
+                first = [Note(0, DRUM_SOUND + OPEN_HAT, 1)]
                 rows[FX] = first + [n for n in rows[FX] if n.step]
             breaks = self._fill(scene, rows)
             if ahead:
@@ -203,7 +203,7 @@ class Arranger:
             level, drum = cells[step]
             feel = part.feel[step + (BAR if len(part.feel) > BAR and scene.bar % 2 else 0)]
             if drum >= 0:
-                notes.append(Note(step, DRUM + drum, level, loud, feel, 1, 1, effects))
+                notes.append(Note(step, DRUM_SOUND + drum, level, loud, feel, 1, 1, effects))
                 continue
             room = (steps[i + 1] if i + 1 < len(steps) else BAR + 2) - step
             duration, articulation = self._length(scene, voice, feel, room)
@@ -276,10 +276,10 @@ class Arranger:
                 breaks[track] = max(text.index("!"), start)
             end = start if struck else breaks.get(track, BAR)
             rows[track] = [n for n in rows[track] if n.step < end]
-            sound = DRUM + 1
+            sound = DRUM_SOUND + 1
             for step in struck:
                 letter = text[step]
-                sound = sound if letter == "*" else DRUM + FILL_LETTERS[letter]
+                sound = sound if letter == "*" else DRUM_SOUND + FILL_LETTERS[letter]
                 velocity = min(MF + (step - start) // 6, FF)
                 rows[track].append(Note(step, sound, 3, velocity, NONE, 1, 2 if letter == "*" else 1))
             if breaks.get(track, BAR) <= (rows[track][-1].step if rows[track] else -1):

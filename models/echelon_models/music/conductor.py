@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from echelon_engine.errors import UserError, nearest
+from echelon_engine.vocabulary import INSTALLED_MODES, MODES
 from echelon_models.music import events as ev
 from echelon_models.music import tokens
 from echelon_models.music.arranger import EMPTY, Arranger, Bar
@@ -24,9 +24,6 @@ from echelon_models.music.patterns import BAR, fit, onsets
 from echelon_models.music.score import Heard, Score
 from echelon_models.music.sections import Form
 from echelon_models.music.style import Style
-
-Mode = Literal["rules", "continuous", "diffusion", "coupled"]
-MODES: tuple[Mode, ...] = ("rules", "continuous", "diffusion", "coupled")
 
 REPEAT_WITHIN = 3  # sixteenths
 RULES_DENSITY = (0.35, 0.50, 0.65, 0.85, 0.30, 0.30)  # of each section in the mode `rules`, which moves none by itself
@@ -47,14 +44,14 @@ class Conductor:
         self.style = style
         self.seed = seed
         self.form = Form()
-        self._mode: Mode = check_mode(mode)
+        self._mode = check_mode(mode)
         self._arranger = Arranger(seed)
         self._played: dict[int, Bar] = {}  # the newest bars by their numbers
         self._before: tuple[int, Form, dict[int, int]] = (-1, replace(self.form), {})
 
     @property
-    def mode(self) -> Mode:
-        """The mode, one of MODES that is installed."""
+    def mode(self) -> str:
+        """The mode, one of INSTALLED_MODES."""
         return self._mode
 
     @mode.setter
@@ -104,10 +101,10 @@ def write(halves: tuple[Bar, Bar]) -> NDArray[np.uint8]:
     return grid
 
 
-def check_mode(mode: str) -> Mode:
+def check_mode(mode: str) -> str:
     """Return the mode if it can be played here. Raises `ModeError`."""
     if mode not in MODES:
         raise ModeError(f"mode {mode!r}", "no such mode", nearest(mode, MODES) or "modes are " + ", ".join(MODES))
-    if mode in ("diffusion", "coupled"):
-        raise ModeError(f"mode {mode!r}", "is not installed", "play rules or continuous")
+    if mode not in INSTALLED_MODES:
+        raise ModeError(f"mode {mode!r}", "is not installed", f"play {' or '.join(INSTALLED_MODES)}")
     return mode

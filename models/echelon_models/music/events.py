@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from echelon_engine.errors import UserError
+from echelon_engine.vocabulary import STEPS, STEPS_PER_BAR
 from echelon_models.music import tokens
-from echelon_models.music.tokens import STEPS, STEPS_PER_BAR, TRACKS
+from echelon_models.music.tokens import TRACKS
 
 # One onset. 20 bytes; sorted by step, then track.
 EVENT = np.dtype(

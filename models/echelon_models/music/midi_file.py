@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from echelon_engine.errors import UserError
+from echelon_engine.vocabulary import STEPS, STEPS_PER_BEAT
 from echelon_models.music import general_midi
 from echelon_models.music.events import DRUM, SIXTEENTHS, VELOCITIES
 from echelon_models.music.parts import Note, Part
 from echelon_models.music.piece import Piece, absolute
-from echelon_models.music.tokens import STEPS, STEPS_PER_BEAT, TRACKS
+from echelon_models.music.tokens import TRACKS
 
 TICKS_PER_BEAT = 480
 STEP_TICKS = TICKS_PER_BEAT // STEPS_PER_BEAT

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from echelon_engine.vocabulary import STEPS
 from echelon_models.music import tokens
 from echelon_models.music.events import (
     DRUM,
@@ -34,7 +35,7 @@ from echelon_models.music.events import (
     grid,
     place,
 )
-from echelon_models.music.tokens import STEPS, TRACKS
+from echelon_models.music.tokens import TRACKS
 
 MOST_STATES = 400  # of a path, in all combinations; above it only the states that an onset asks for
 DROPPED = "dropped"

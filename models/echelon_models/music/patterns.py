@@ -11,12 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from echelon_engine.vocabulary import DRUM_SOUND, STEPS_PER_BAR
 from echelon_models.music import events as ev
-from echelon_models.music import tokens
 
-BAR = tokens.STEPS_PER_BAR
+BAR = STEPS_PER_BAR
 LEVELS = "123456789"
-DRUM = 128  # a sound from here on is a drum
 NONE, STAC, LEGATO, ACCENT, GHOST = range(5)  # articulations, as in events.EVENT
 FEELS = {".": NONE, "s": STAC, "l": LEGATO, "a": ACCENT, "g": GHOST}
 PP, P, MP, MF, F, FF = range(6)
@@ -45,7 +44,7 @@ class Note(NamedTuple):
     @property
     def drum(self) -> bool:
         """Whether it is one of the eight drums."""
-        return self.sound >= DRUM
+        return self.sound >= DRUM_SOUND
 
     def later(self) -> Note:
         """Return the same note a bar later."""
@@ -124,7 +123,7 @@ def onsets(rows: list[list[Note]]) -> ev.Events:
     values = []
     for track, row in enumerate(rows):
         for n in row:
-            sound = n.sound - DRUM * n.drum
+            sound = n.sound - DRUM_SOUND * n.drum
             state = (n.strikes, n.articulation, n.duration, n.effects, ev.VELOCITIES[n.velocity])
             values.append((track, n.step, n.drum, sound, *state, 0.0, 0.0))
     found[:] = values

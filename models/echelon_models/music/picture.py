@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from echelon_engine.errors import UserError
+from echelon_engine.vocabulary import STEPS, STEPS_PER_BAR, STEPS_PER_BEAT
 from echelon_models.music import tokens
 from echelon_models.music.events import PITCH, strikes
 from echelon_models.music.piece import Piece, absolute
 from echelon_models.music.text import NAMES
-from echelon_models.music.tokens import DRUMS, EFFECTS, STEPS, STEPS_PER_BAR, STEPS_PER_BEAT, TRACKS
+from echelon_models.music.tokens import DRUMS, EFFECTS, TRACKS
 
 MOST_GRIDS = 32  # in one picture
 GRIDS_A_LINE = 2

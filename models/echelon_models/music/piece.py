@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from echelon_engine.vocabulary import STEPS
 from echelon_models.music.events import Events, Grid, GridError, check, many
-from echelon_models.music.tokens import STEPS
 
 SLOWEST_BPM, FASTEST_BPM = 20.0, 400.0
 USUAL_BPM = 120.0

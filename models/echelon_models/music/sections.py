@@ -12,7 +12,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-SECTIONS = ("Intro", "Groove", "Build", "Climax", "Breakdown", "Outro")
+from echelon_engine import vocabulary
+
+SECTIONS = tuple(name.capitalize() for name in vocabulary.SECTIONS)
 INTRO, GROOVE, BUILD, CLIMAX, BREAKDOWN, OUTRO = range(6)
 
 LEAST_BARS = (4, 4, 2, 4, 2, 2)

@@ -17,9 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 from echelon_engine.errors import UserError, nearest
+from echelon_engine.vocabulary import STEPS, STEPS_PER_BAR, STEPS_PER_BEAT
 from echelon_models.music import tokens
 from echelon_models.music.piece import FASTEST_BPM, SLOWEST_BPM, Piece, piece
-from echelon_models.music.tokens import STEPS, STEPS_PER_BAR, STEPS_PER_BEAT, TRACKS
+from echelon_models.music.tokens import TRACKS
 
 # Where the name of a token is longer than a cell of three.
 SHORT = {

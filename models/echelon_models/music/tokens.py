@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from echelon_engine.errors import UserError, nearest
+from echelon_engine.vocabulary import TRACK_NAMES
 
 Category = Literal["rest", "pitch", "drum", "dynamics", "articulation", "duration", "effect", "structure"]
 
-TRACKS = ("KICK", "SNARE", "HH", "CLAP", "BASS", "PAD", "LEAD", "STAB", "ARP", "FX", "VOX", "AMB")
-STEPS = 32  # sixteenths: two bars of 4/4
-STEPS_PER_BEAT = 4
-STEPS_PER_BAR = 16
+TRACKS = tuple(name.upper() for name in TRACK_NAMES)
 
 DRUMS = ("bd", "sd", "hh", "oh", "cp", "rim", "tom", "perc")
 DYNAMICS = ("pp", "p", "mp", "mf", "f", "ff")

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from echelon_bridges.messages.bars import BarTracker
 from echelon_bridges.messages.grids import MOST_GRIDS, Book
 from echelon_bridges.messages.table import Bar
-from echelon_engine.memory import CONTROL, EVENT, GRID, LATENT_STATE_NAMES, MODES, NOTE_OFF, NOTE_ON, SECTIONS
+from echelon_engine.memory import CONTROL, EVENT, GRID, LATENT_STATE_NAMES, NOTE_OFF, NOTE_ON
+from echelon_engine.vocabulary import MODES, SECTIONS
 
 PERIOD_NS = 1_000_000_000 / 60
 TENSION = LATENT_STATE_NAMES.index("tension")

@@ -14,11 +14,12 @@ from echelon_bridges import cli
 from echelon_bridges.session import band, playback
 from echelon_bridges.session.log import SessionLog
 from echelon_bridges.session.reader import Session
-from echelon_engine import live
+from echelon_engine import live_table
 from echelon_engine.band import BAND
 from echelon_engine.block import new_shared
-from echelon_engine.memory import SECTIONS, TOOK_GRID
+from echelon_engine.memory import TOOK_GRID
 from echelon_engine.state import Weights
+from echelon_engine.vocabulary import SECTIONS
 from echelon_models.music import files
 from echelon_models.music.events import events
 
@@ -67,10 +68,10 @@ def test_a_restart_still_knows_the_grid_that_plays(tmp_path: Path, concert: Perf
 def test_a_damaged_header_of_styles_harms_nothing(kept_concert: Path) -> None:
     """The session says the names of the styles; one number without a name is shown as a number."""
     session = Session.open(kept_concert)
-    assert session.styles == live.styles()
+    assert session.styles == live_table.styles()
     (life,) = session.lives()
     assert band.summary(life, session.styles)[0].startswith("house: intro ")
-    assert band.summary(life, ())[0].startswith(f"style {live.styles().index('house')}: intro ")
+    assert band.summary(life, ())[0].startswith(f"style {live_table.styles().index('house')}: intro ")
 
 
 def test_onsets_are_when_the_clock_was_there(kept_concert: Path) -> None:
@@ -176,6 +177,6 @@ def test_log_names_styles_of_a_persons_own(tmp_path: Path, concert: Performance)
     written(log)
     log.close()
     session = Session.open(log.path)
-    assert session.styles == live.styles(str(own))
-    index = live.styles().index("house")
-    assert {bar["genre"] for bar in session.bars} == {live.styles(str(own))[index]}
+    assert session.styles == live_table.styles(str(own))
+    index = live_table.styles().index("house")
+    assert {bar["genre"] for bar in session.bars} == {live_table.styles(str(own))[index]}

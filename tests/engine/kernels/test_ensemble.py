@@ -7,9 +7,10 @@ import pytest
 from ensembles import measures
 
 from echelon_bridges import audition
-from echelon_bridges.audition import TRACKS, Mix, Onset
+from echelon_bridges.audition import Mix, Onset
 from echelon_engine._jit import OPTIONS
 from echelon_engine.kernels import console, ensemble
+from echelon_models.music.tokens import TRACKS
 
 quality = measures()
 RATE = 48000

@@ -7,6 +7,7 @@ import pytest
 from ensembles import measures
 
 from echelon_engine.kernels import pitched, svf, timbres, waves
+from echelon_models.music.tokens import TRACKS
 
 quality = measures()
 NAMES = quality.PITCHED
@@ -116,14 +117,14 @@ def test_chords_are_built_from_the_chord() -> None:
 def test_harder_is_louder_and_brighter() -> None:
     """Velocity raises level and centroid of the bass, the lead, the stab and the arpeggio."""
     for voice in ("BASS", "LEAD", "STAB", "ARP"):
-        soft, hard = (quality.held(quality.TRACKS.index(voice), 52, 0.4, v) for v in (0.35, 1.0))
+        soft, hard = (quality.held(TRACKS.index(voice), 52, 0.4, v) for v in (0.35, 1.0))
         assert np.abs(hard).max() > 1.5 * np.abs(soft).max()
         assert quality.measures.centroid_hz(hard, 48000) > 1.1 * quality.measures.centroid_hz(soft, 48000)
 
 
 def test_voices_sound_like_their_names() -> None:
     """Bass low, pad slow and wide, lead with vibrato, stab and arp short, fx rising, vox with formants, amb airy."""
-    hold = {name: quality.held(quality.TRACKS.index(name), 45 if name == "BASS" else 57, 2.0) for name in NAMES}
+    hold = {name: quality.held(TRACKS.index(name), 45 if name == "BASS" else 57, 2.0) for name in NAMES}
 
     def level(name: str, begin: float, end: float) -> float:
         return float(np.sqrt((hold[name][int(begin * 48000) : int(end * 48000)].astype(np.float64) ** 2).mean()))

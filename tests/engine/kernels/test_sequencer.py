@@ -9,7 +9,7 @@ from music_grids import grids, needs_music, real
 from numpy.typing import NDArray
 
 from echelon_engine.kernels import sequencer
-from echelon_engine.memory import STEPS, TRACKS
+from echelon_engine.vocabulary import STEPS, TRACKS
 from echelon_models.music import events as ev
 from echelon_models.music import tokens
 

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from music_grids import grids, needs_music, real
 
+from echelon_engine.vocabulary import STEPS
 from echelon_models.music import events as ev
 from echelon_models.music import tokens
-from echelon_models.music.tokens import STEPS, TRACKS
+from echelon_models.music.tokens import TRACKS
 
 
 def written(**tracks: str) -> ev.Grid:

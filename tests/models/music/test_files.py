@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from music_grids import GRIDS, grids, needs_music
 
 from echelon_engine.errors import UserError
+from echelon_engine.vocabulary import STEPS
 from echelon_models.music import events as ev
 from echelon_models.music import files, picture, tokens
 from echelon_models.music.piece import absolute, piece
-from echelon_models.music.tokens import STEPS, TRACKS
+from echelon_models.music.tokens import TRACKS
 
 
 @pytest.fixture

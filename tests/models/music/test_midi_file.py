@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from music_grids import GRIDS, grids, needs_music
 
+from echelon_engine.vocabulary import STEPS
 from echelon_models.music import arrange, general_midi, midi_file, tokens
 from echelon_models.music import events as ev
 from echelon_models.music.nearest import nearest, observed
 from echelon_models.music.piece import piece
-from echelon_models.music.tokens import STEPS, TRACKS
+from echelon_models.music.tokens import TRACKS
 
 
 def song(*notes: tuple[float, float, int], channel: int = 0, bpm: float = 0.0, **more: object) -> bytes:

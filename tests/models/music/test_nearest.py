@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from music_grids import GRIDS, grids, needs_music
 
+from echelon_engine.vocabulary import STEPS
 from echelon_models.music import events as ev
 from echelon_models.music import nearest as near
 from echelon_models.music import tokens
-from echelon_models.music.tokens import STEPS
 
 
 @st.composite

@@ -3,8 +3,9 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from echelon_engine.vocabulary import DRUM_SOUND
 from echelon_models.music import events as ev
-from echelon_models.music.patterns import BAR, DRUM, Note, chance, fit, onsets, threshold
+from echelon_models.music.patterns import BAR, Note, chance, fit, onsets, threshold
 
 
 def test_level_one_always_sounds_and_levels_come_in_order() -> None:
@@ -31,7 +32,7 @@ def test_chance_is_even_and_depends_on_every_key() -> None:
     assert chance(3, 4) == chance(3, 4)
 
 
-sounds = st.one_of(st.integers(36, 84), st.integers(DRUM, DRUM + 7))
+sounds = st.one_of(st.integers(36, 84), st.integers(DRUM_SOUND, DRUM_SOUND + 7))
 note = st.builds(
     Note,
     step=st.integers(0, 31),
@@ -62,9 +63,9 @@ def test_every_wish_becomes_a_grid_with_the_same_onsets(rows: list[list[Note]]) 
 
 def test_what_matters_most_is_said_first() -> None:
     """With one silent cell a drum gets its articulation; with more its velocity as well."""
-    near = fit([Note(0, DRUM), Note(2, DRUM, velocity=1, articulation=4)])
-    far = fit([Note(0, DRUM), Note(3, DRUM, velocity=1, articulation=4)])
+    near = fit([Note(0, DRUM_SOUND), Note(2, DRUM_SOUND, velocity=1, articulation=4)])
+    far = fit([Note(0, DRUM_SOUND), Note(3, DRUM_SOUND, velocity=1, articulation=4)])
     assert (near[1].articulation, near[1].velocity) == (4, 3)
     assert (far[1].articulation, far[1].velocity) == (4, 1)
-    ghost_then_backbeat = fit([Note(3, DRUM, level=7, articulation=4), Note(4, DRUM, level=1)])
+    ghost_then_backbeat = fit([Note(3, DRUM_SOUND, level=7, articulation=4), Note(4, DRUM_SOUND, level=1)])
     assert [n.articulation for n in ghost_then_backbeat] == [0, 0]

@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from music_grids import grids
 
+from echelon_engine.vocabulary import STEPS
 from echelon_models.music import events as ev
 from echelon_models.music import text, tokens
 from echelon_models.music.piece import piece
-from echelon_models.music.tokens import STEPS, TRACKS
+from echelon_models.music.tokens import TRACKS
 
 REST = ". " * STEPS
 
