@@ -276,3 +276,11 @@ async def stored_ids(connection: Any, name: str = "echelon") -> list[str]:
 
 if __name__ == "__main__":
     sys.exit("a helper of tests")
+
+
+async def listen(connection: Any, subject: str) -> asyncio.Queue[Any]:
+    """Subscribe and return the queue of messages."""
+    waiting: asyncio.Queue[Any] = asyncio.Queue()
+    await connection.subscribe(subject, cb=waiting.put)
+    await connection.flush()
+    return waiting

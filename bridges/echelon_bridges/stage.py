@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from echelon_bridges.taps import Taps
 from echelon_engine import live, live_table
 from echelon_engine.config import Config
 from echelon_engine.errors import UserError
+
+ASKED_NS = 10_000_000_000  # a change that was asked for longer ago counts as asked now
 
 
 class Stage:
@@ -101,3 +104,9 @@ class Stage:
         if self.show is None:
             raise UserError("cue", "no show is loaded", "start with `run --show FILE`")
         return self.show
+
+
+def asked_ns(request: dict[str, Any]) -> int:
+    """Return when a change was asked for: as whoever heard it says, or now."""
+    now_ns, said = time.monotonic_ns(), request.get("time_ns")
+    return said if type(said) is int and abs(now_ns - said) < ASKED_NS else now_ns

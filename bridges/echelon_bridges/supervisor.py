@@ -23,7 +23,7 @@ from echelon_bridges.control import ControlServer, runtime_folder
 from echelon_bridges.keys import Keys
 from echelon_bridges.part import Part, Plan, plans
 from echelon_bridges.session.folder import is_session
-from echelon_bridges.stage import Stage
+from echelon_bridges.stage import Stage, asked_ns
 from echelon_bridges.terminal import Terminal
 from echelon_engine import __version__, config_file, live_table
 from echelon_engine.block import SharedBlock
@@ -35,7 +35,6 @@ FADE_S = 0.45  # the callback is silent after this long
 PUBLISH_S = 1.5  # stopping does not wait longer than this for Numba; the sound then ends without a fade
 TICK_S = 0.25
 HUNG_S = 3.0  # an audio process that played and then counts no block for so long is replaced
-ASKED_NS = 10_000_000_000  # a change that was asked for longer ago counts as asked now
 FORCE_S = 1.0  # a second signal sooner than this after the first is the same wish, not impatience
 CUE_KEYS = {" ": "next", "n": "next", "b": "back"}  # of the terminal, while there is a show
 TAP_KEY = "t"
@@ -320,12 +319,6 @@ class Supervisor:
             cue=self.stage.report(),
         )
 
-    @staticmethod
-    def _asked_ns(request: dict[str, Any]) -> int:
-        """Return when a change was asked for: as whoever heard it says, or now."""
-        now_ns, said = time.monotonic_ns(), request.get("time_ns")
-        return said if type(said) is int and abs(now_ns - said) < ASKED_NS else now_ns
-
     async def _set(self, key: str, value: str, time_ns: int) -> str:
         """Change a live setting of the callback and return its effective value; raises `UserError`."""
         if key == "cue":
@@ -359,7 +352,7 @@ class Supervisor:
                 return {"key": "models.gated", "value": path}
             case "set":
                 key, value = str(request.get("key", "")), str(request.get("value", ""))
-                shown = await self._set(key, value, self._asked_ns(request))
+                shown = await self._set(key, value, asked_ns(request))
                 deaf = self._warn_of_no_clock() if key == "tempo_source" else ""
                 return {"key": key, "value": shown, **({"notice": deaf} if deaf else {})}
             case "cue":

@@ -3,107 +3,22 @@
 import errno
 import socket
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from engines import free_port
+from bridges_stage import Block, Stage
 
 from echelon_bridges import audio_process, bridges_process, hub
-from echelon_bridges.bridges_process import Bridges
 from echelon_bridges.motion.dancer import Dancer
 from echelon_bridges.outlets import Outlets
-from echelon_bridges.protocol import vmc
 from echelon_bridges.session.live import Script
 from echelon_engine import rings, wav
 from echelon_engine.block import new_shared
 from echelon_engine.config_file import make
 from echelon_engine.errors import UserError
-from echelon_engine.live import initial_settings
-from echelon_engine.memory import BREAK, CONTROL, GRID, INPUT, LIMB_FRAME, TOOK_CLOCK, TOOK_GRID
-from echelon_models.music.styles import FOLDER
-
-TURNS = 500
-
-
-class Block:
-    """A shared block that no file backs."""
-
-    def __init__(self) -> None:
-        self.shared = new_shared(48000, 512)
-        self.shared["counters"]["start_ns"] = time.monotonic_ns()
-
-
-class Stage:
-    """A block that outlives the bridges on it, and everything they say."""
-
-    def __init__(self, said: list[dict[str, Any]]) -> None:
-        self.block, self.said = Block(), said
-        self.shared = self.block.shared
-        self.port = free_port()
-        self.running: list[Bridges] = []
-        self.sent = 0  # frames of bodies
-
-    def start(self, **settings: Any) -> Bridges:
-        """Start bridges, restarted ones after the first time."""
-        values = {"ports.bind": "127.0.0.1", "ports.mocopi": 0, "ports.phones": 0, "ports.vmc": self.port, **settings}
-        values = {name.replace("__", "."): value for name, value in values.items()}
-        if self.running:
-            self.shared["header"]["epoch"] += 1
-        self.running.append(Bridges(make(values), self.block))  # type: ignore[arg-type]
-        return self.running[-1]
-
-    def kill(self) -> None:
-        """End the newest bridges as kill -9 does: sockets closed, nothing said."""
-        self.running[-1]._selector.close()
-        for sensor in self.running[-1].sensors:
-            sensor.port.close()
-
-    def until(self, condition: Callable[[], Any]) -> None:
-        """Let the newest bridges turn until `condition`."""
-        for _ in range(TURNS):
-            if condition():
-                return
-            self.running[-1].turn()
-        raise AssertionError("waited in vain")
-
-    def texts(self, event: str) -> list[str]:
-        """Return the texts of all events of a kind."""
-        return [each["text"] for each in self.said if each["event"] == event]
-
-    def popped(self, performer: int = 0) -> np.ndarray:
-        """Return everything in a performer's ring."""
-        found = []
-        frame = np.zeros(1, LIMB_FRAME)
-        while rings.pop(frame, self.shared["frames"][performer]):
-            found.append(frame[0].copy())
-        return np.array(found, LIMB_FRAME)
-
-    def body(self, performer: int = 0) -> None:
-        """Send three frames of a body: each completes the one before."""
-        frames = Dancer(seed=3).frames(600, 3)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            for frame in frames:
-                self.sent += 1
-                for data in vmc.encode_frame(self.sent / 60.0, frame["rotation"].astype(np.float64), frame["origin"]):
-                    sender.sendto(data, ("127.0.0.1", self.port + performer))
-
-
-@pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    """A stage; all of its sockets are closed at the end."""
-    said: list[dict[str, Any]] = []
-    monkeypatch.setattr(bridges_process, "say", lambda event, **fields: said.append({"event": event, **fields}))
-    made = Stage(said)
-    yield made
-    for bridges in made.running:
-        if bridges._recorder is not None:
-            bridges._recorder.close()
-        bridges._selector.close()
-        for sensor in bridges.sensors:
-            sensor.port.close()
+from echelon_engine.memory import BREAK, INPUT, TOOK_CLOCK
 
 
 def test_dancer_gives_way_to_a_body_and_never_comes_back(stage: Stage) -> None:
@@ -222,99 +137,6 @@ def test_a_session_gives_way_before_the_audio_process_starts(stage: Stage, monke
     stage.body()
     stage.until(lambda: header["live_seen"] and header["scripted"] == 0)
     assert "vmc is heard: the performer takes over" in stage.texts("notice")
-
-
-def taken(stage: Stage) -> Any:
-    """Return the grid that the callback would take now; None without a new one."""
-    grid = np.zeros(1, GRID)
-    return grid[0] if rings.take(grid, stage.shared["grids"]) else None
-
-
-def play_bars(stage: Stage, bars: float, first: float = 0.0, number: int = 1) -> None:
-    """Be the callback: push control records of so many bars, at 120 bpm, with a grid of this number."""
-    records = np.zeros(round(120 * bars), CONTROL)
-    frames = round(120 * first) + np.arange(len(records))
-    records["epoch"], records["frame"], records["grid"], records["tempo_bpm"] = 1, frames, number, 120.0
-    records["beat"], records["state"], records["band"] = frames / 30.0, 2, 0.5
-    records["bar"] = records["beat"] // 4
-    for i in range(len(records)):
-        assert rings.push(stage.shared["records"], records[i : i + 1])
-    ring = stage.shared["records"]
-    stage.until(lambda: ring["read"][0] == ring["written"][0])
-
-
-def test_bridges_conduct_and_tell_of_every_grid(stage: Stage) -> None:
-    """The first grid waits before a sound is made, one follows for each bar, and those who tell know them all."""
-    bridges = stage.start()
-    first = taken(stage)
-    assert first["bar"] == 0
-    assert first["cell"].any()
-    play_bars(stage, 0.5, number=int(first["number"]))
-    assert taken(stage) is None
-    play_bars(stage, 0.5, 0.5, number=int(first["number"]))
-    second = taken(stage)
-    assert second["bar"] == 1
-    for grid in (first, second):
-        assert bridges.outlets.grids.cells(int(grid["number"])) == grid["cell"].tolist()
-    stage.kill()
-    again = stage.start()
-    assert again.outlets.grids.grid(int(second["number"])) is not None, "a restart reads them from the shared memory"
-
-
-def test_a_style_that_goes_bad_is_a_warning_and_grids_go_on(stage: Stage, tmp_path: Path) -> None:
-    """The file of the style that plays is damaged: one warning, and a grid for every bar all the same."""
-    mine = tmp_path / "mine.toml"
-    mine.write_text((FOLDER / "techno.toml").read_text())
-    bridges = stage.start(band__style="mine", band__styles=str(tmp_path))
-    settings = initial_settings(bridges._config)
-    rings.publish(stage.shared["settings"], settings)
-    taken(stage)
-    play_bars(stage, 1.5)
-    assert taken(stage)["bar"] == 1
-    assert stage.texts("warning") == []
-    mine.write_text("tempo = [1, 2]\n")
-    play_bars(stage, 1.0, 1.5)
-    grid = taken(stage)
-    assert grid["bar"] == 2
-    assert grid["tempo_bpm"] == 132
-    play_bars(stage, 1.0, 2.5)
-    assert taken(stage)["bar"] == 3
-    (warning,) = stage.texts("warning")
-    assert "mine.toml" in warning
-    assert "goes on" in warning
-
-
-def test_a_conductor_that_fails_ends_nothing_else(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error inside the conductor is told once, the loop turns on, and the next bar may be composed again."""
-    bridges = stage.start()
-    taken(stage)
-    band = bridges._band
-    compose = band._conductor.compose
-
-    def fail(*_: Any) -> Any:
-        raise RuntimeError("no chord")
-
-    monkeypatch.setattr(band._conductor, "compose", fail)
-    play_bars(stage, 2.5)
-    assert taken(stage) is None
-    (warning,) = stage.texts("warning")
-    assert "RuntimeError: no chord" in warning
-    monkeypatch.setattr(band._conductor, "compose", compose)
-    play_bars(stage, 1.0, 2.5)
-    assert taken(stage)["bar"] == 3
-
-
-def test_grids_of_a_session_that_is_played_again_are_known(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a session plays, those who tell of the band know the session's grids, and no other grid is handed over."""
-    items = np.zeros(3, INPUT)
-    items["kind"] = (TOOK_CLOCK, TOOK_GRID, TOOK_CLOCK)
-    items["grid"]["number"][1], items["grid"]["cell"][1] = 77, 5
-    monkeypatch.setattr(Script, "open", lambda config, shared: (Script(items, shared["script"]), []))
-    stage.shared["counters"]["start_ns"], stage.shared["header"]["scripted"] = 0, 1
-    bridges = stage.start()
-    stage.until(lambda: stage.shared["script"]["written"][0] == len(items))
-    assert bridges.outlets.grids.cells(77) == [[5] * 32] * 12
-    assert taken(stage) is None
 
 
 @pytest.mark.parametrize("wrong", [{"osc.targets": "nowhere"}, {"nats.url": "nats://"}])

@@ -12,7 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 from engines import wait_for
-from nats_rig import NO_CONTROLS, NO_EVENTS, Server, Stage, client, limb_frame, needs_nats, note_event, run, stored_ids
+from nats_rig import (
+    NO_CONTROLS,
+    NO_EVENTS,
+    Server,
+    Stage,
+    client,
+    limb_frame,
+    listen,
+    needs_nats,
+    note_event,
+    run,
+    stored_ids,
+)
 
 from echelon_bridges.messages import encoding, limbs, table
 from echelon_bridges.messages.commands import Reply
@@ -36,14 +48,6 @@ def two_performers() -> Any:
     states["performer"], states["present"], states["energy"] = (0, 1), (1, 0), (0.5, 0.0)
     states["x_valid"][0], states["time_ns"] = 3, time.monotonic_ns()
     return states
-
-
-async def listen(connection: Any, subject: str) -> asyncio.Queue[Any]:
-    """Subscribe and return the queue of messages."""
-    waiting: asyncio.Queue[Any] = asyncio.Queue()
-    await connection.subscribe(subject, cb=waiting.put)
-    await connection.flush()
-    return waiting
 
 
 @pytest.mark.parametrize("kind", ["json", "msgpack"])
