@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,3 +53,14 @@ def private_server(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     finally:
         server.stop()
         server.sweep()
+
+
+@contextlib.contextmanager
+def midi_server(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, peers: list[Any]) -> Iterator[Jack]:
+    """Run a private server for rtmidi's clients of this process, `peers`, which are deleted in the end."""
+    with private_server(name, folder, monkeypatch) as server:
+        yield server
+        server.stop()
+        for client in peers:  # RtMidi may crash where a port is closed while JACK runs: only now
+            client.delete()
+        peers.clear()

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from engines import COMMAND, COMPILE_S, Engine, free_port, wait_for
-from jack_rig import Jack, private_server
+from jack_rig import Jack, midi_server
 
 from echelon_bridges.midi import messages
 from echelon_bridges.protocol.osc import encode_message
@@ -54,12 +54,8 @@ PEERS: list[Any] = []  # rtmidi's clients of this process
 @pytest.fixture
 def jack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Jack]:
     """A running private server."""
-    with private_server(f"echelon-stage-{os.getpid()}", tmp_path, monkeypatch) as server:
+    with midi_server(f"echelon-stage-{os.getpid()}", tmp_path, monkeypatch, PEERS) as server:
         yield server
-        server.stop()
-        for client in PEERS:  # RtMidi may crash where a port is closed while JACK runs: only now
-            client.delete()
-        PEERS.clear()
 
 
 class DrumMachine:

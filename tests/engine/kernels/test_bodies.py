@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from voices import measures
+from measures import measures
 
 from echelon_engine.kernels import modal, string
 
-quality = measures()
+quality = measures("quality_voices")
 
 
 @pytest.mark.parametrize("rate_hz", [44100.0, 48000.0, 96000.0])

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from measures import measures
 from numpy.typing import NDArray
-from voices import measures
 
 from echelon_engine.kernels import drum_sounds, drums
 
-quality = measures()
+quality = measures("quality_voices")
 RATE_HZ = 48000
 Stroke = tuple[int, int, float, float, float]  # frame, sound, tune, velocity, gain
 

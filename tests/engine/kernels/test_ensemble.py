@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ensembles import measures
+from measures import measures
 
 from echelon_bridges import audition
 from echelon_bridges.audition import Mix, Onset
@@ -12,7 +12,7 @@ from echelon_engine._jit import OPTIONS
 from echelon_engine.kernels import console, ensemble
 from echelon_models.music.tokens import TRACKS
 
-quality = measures()
+quality = measures("quality_ensemble")
 RATE = 48000
 
 

@@ -4,14 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from measures import measures
 from scipy.signal import butter, sosfilt
-from voices import measures
 
 from echelon_engine._jit import OPTIONS
 from echelon_engine.kernels import instrument
 from echelon_engine.parameters import PARAMETERS
 
-quality = measures()
+quality = measures("quality_voices")
 OPEN = {"amp_attack": 0.0, "amp_sustain": 1.0}
 
 

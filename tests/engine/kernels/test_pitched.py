@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ensembles import measures
+from measures import measures
 
 from echelon_engine.kernels import pitched, svf, timbres, waves
 from echelon_models.music.tokens import TRACKS
 
-quality = measures()
+quality = measures("quality_ensemble")
 NAMES = quality.PITCHED
 A_MINOR = 1 << 0 | 1 << 4 | 1 << 9
 

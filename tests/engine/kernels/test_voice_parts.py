@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from voices import measures
+from measures import measures
 
 from echelon_engine._jit import kernel
 from echelon_engine.kernels import envelope, operators, svf
 from echelon_engine.kernels.sine import sine
 
-quality = measures()
+quality = measures("quality_voices")
 
 
 @kernel
