@@ -1,4 +1,4 @@
-"""Motion of any kind as recordings of a data set: folders of motion files, recorded sessions, the built-in dancer."""
+"""Motion of any kind as recordings of a data set: motion files, with sound or without, sessions, the dancer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from echelon_bridges.session.folder import is_session
 from echelon_bridges.session.folder import sessions as session_folders
 from echelon_engine.errors import UserError
 from echelon_models.train import augment, teacher
-from echelon_models.train.dataset import LANES, TOGETHER, Recording
+from echelon_models.train.dataset import FRAME_RATE_HZ, LANES, TOGETHER, Recording
 from echelon_models.train.features import SHORTEST_S, FeatureError, Features, Stage, check
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ SUFFIXES = (".bvh", ".txt", ".json", ".smfstream", ".mocopipackets", ".vmcpacket
 DANCE_MINUTES = 2.0  # of one seed and tempo
 TEMPO_BPM = (72.0, 144.0)
 TOGETHER_TAKES = 3  # real takes in a mixture
+SHORTEST_PAIR_FRAMES = 60
+FIRST_RENDERS = 4  # times as many for the first second of a sound, of which nothing is known
 
 
 @dataclass(frozen=True)
@@ -228,3 +230,56 @@ def overrides(numbers: NDArray[np.int64], inputs: NDArray[Any]) -> NDArray[np.bo
     for each in inputs[inputs["kind"] == TOOK_SETTINGS]:
         result[int(np.searchsorted(numbers, each["frame"])) :] = each["settings"]["override_on"] != 0
     return result
+
+
+def pairs(place: str | Path) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Return (motion, sound) of the same name in a folder (searched through), and notices about files without one.
+
+    Both began at the same moment. Raises `UserError` where there is no pair.
+    """
+    from echelon_models.train.sound_file import SUFFIXES as SOUNDS
+
+    root = Path(place).expanduser()
+    remedy = "lay motion and sound of one performance side by side: dance.bvh and dance.wav, begun at the same moment"
+    if not root.is_dir():
+        raise UserError(str(place), "no such folder", remedy)
+    heard = {path.with_suffix(""): path for path in sorted(root.rglob("*")) if path.suffix.lower() in SOUNDS}
+    moved = {path.with_suffix(""): path for path in find([root])} if heard else {}
+    found = [(motion, heard[name]) for name, motion in moved.items() if name in heard]
+    if not found:
+        raise UserError(str(place), "holds no motion with a sound of the same name", remedy)
+    alone = sorted(
+        path for path in [*moved.values(), *heard.values()] if path.with_suffix("") not in heard.keys() & moved
+    )
+    notices = [f"{path}: has no counterpart of the same name; it is left out" for path in alone]
+    return found, notices
+
+
+def pair(
+    motion: Path, sound: Path, stage: Stage, *, renders: int, tell: Callable[[int, int, float], None] | None = None
+) -> Recording:
+    """Return motion with the positions whose instrument sounds like what was recorded with it (train/pairs.py).
+
+    `renders` are made for each second; `tell(done, rows, distance_db)` is called after each. Targets count where a
+    lane can be heard, somebody moved and the networks ran. What is longer is cut. Raises `UserError` for a file that
+    cannot be used.
+    """
+    from echelon_models.train.pairs import follow
+    from echelon_models.train.phrase import RATE_HZ
+    from echelon_models.train.sound_file import read
+
+    take = load([motion])[0]
+    heard = read(sound, RATE_HZ)
+    found = stage.of(take.frames)
+    late = round(FRAME_RATE_HZ * stage.delay_s)  # the models see a body that much later
+    rows = min(len(found.c) - late, len(heard) * FRAME_RATE_HZ // RATE_HZ)
+    if rows < SHORTEST_PAIR_FRAMES:
+        common_s = max(rows, 0) / FRAME_RATE_HZ
+        raise UserError(str(sound), f"has {common_s:.2f} s in common with {motion.name}", "give a second at least")
+    found = found.cut(late, late + rows)
+    common = heard[: rows * RATE_HZ // FRAME_RATE_HZ]
+    p, audible = follow(common, RATE_HZ, evaluations=renders, first=FIRST_RENDERS * renders, tell=tell)
+    mask = audible & (found.present & found.running)[:, None]
+    if not mask.any():
+        raise UserError(str(sound), "nothing is heard in it while somebody moves", "leave it out")
+    return _recording(take.name, "pair", take.source, found, p, mask)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 FORMAT = "echelon.dataset.v1"
 FRAME_RATE_HZ = 60
-KINDS = ("real", "dancer", "augmented", "session")
+KINDS = ("real", "dancer", "augmented", "session", "pair")
 LANES, LIMB_NUMBERS = 32, 216
 TOGETHER = "+"  # between the sources of a recording made of several
 

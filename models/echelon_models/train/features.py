@@ -71,6 +71,10 @@ class Features(NamedTuple):
     running: NDArray[np.bool_]
     limbs: NDArray[np.float32]
 
+    def cut(self, first: int, last: int) -> Features:
+        """Return the rows from `first` to before `last`."""
+        return self._replace(**{name: rows[first:last] for name, rows in self._asdict().items()})
+
 
 class Stage:
     """An engine without sound: hears limb frames and thinks, from the zero state for every `of`."""
@@ -92,11 +96,16 @@ class Stage:
         """
         check(frames)
         if seconds is None:
-            seconds = float(frames["time_ns"][-1]) / NS + float(self._settings["motion_delay_ms"]) / 1e3
+            seconds = float(frames["time_ns"][-1]) / NS + self.delay_s
         count = int(seconds * CONTROL_RATE_HZ) + 1
         times_ns = np.arange(count) * (RATE_HZ // CONTROL_RATE_HZ) * NS // RATE_HZ
         self._begin()
         return self._run(times_ns, self._feed(frames, times_ns))
+
+    @property
+    def delay_s(self) -> float:
+        """How much later than it was a body is seen."""
+        return float(self._settings["motion_delay_ms"]) / 1e3
 
     def of_life(self, controls: NDArray[Any], inputs: NDArray[Any]) -> Features:
         """Return the features of one life of a recorded session: memory.CONTROL (n,) and memory.INPUT (m,).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ def follow(
     The sound is cut into windows of `window_s`; each is matched by one note, beginning with the setting of the window
     before, and its positions are held over it. The mask is False for lanes that cannot be heard there, and in windows
     without sound, where the positions stay what they were. `first` renders are made for the first window, `evaluations`
-    for each of the others. Fits `dataset.Recording.p` and `p_mask`.
+    for each of the others; `tell(done, rows, distance_db)` is called as rows are done. Fits `dataset.Recording.p` and
+    `p_mask`.
     """
     whole = resampled(checked(sound, rate_hz), round(rate_hz), RATE_HZ)
     rows = max(round(len(whole) / RATE_HZ * 60.0), 1)
@@ -37,16 +39,18 @@ def follow(
     before: NDArray[np.float64] | None = None
     for number, (begin, last, part) in enumerate(_windows(whole, window_s, rows)):
         if part is not None:
-            found = extract.extract(
-                part, RATE_HZ, start=before, evaluations=first if before is None else evaluations, seed=seed + number
-            )
+            renders = first if before is None else evaluations
+            within = None if tell is None else partial(_within, tell, begin, last, rows)
+            found = extract.extract(part, RATE_HZ, start=before, evaluations=renders, seed=seed + number, tell=within)
             before = found.position
             mask[begin:last] = found.heard
-            if tell is not None:
-                tell(last, rows, found.distance)
         if before is not None:
             position[begin:last] = before
     return position, mask
+
+
+def _within(tell: extract.Tell, begin: int, last: int, rows: int, made: int, of: int, distance: float) -> None:
+    tell(begin + (last - begin) * made // of, rows, distance)
 
 
 def _windows(

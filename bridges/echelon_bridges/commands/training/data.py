@@ -7,6 +7,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import TYPE_CHECKING
 
 from echelon_bridges.commands import _options
+from echelon_bridges.commands.training import _pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +55,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--sessions", metavar="DIR", help="sessions in which a person moved lanes while dancing: their own mapping"
     )
+    _pairs.add_arguments(parser)
     parser.add_argument("--seed", type=_whole, default=1, help="another one makes another data set (default: 1)")
     parser.add_argument(
         "--no-limbs",
@@ -71,9 +73,11 @@ def run(arguments: Namespace) -> int:
     target = _options.check_output(arguments.target, ".npz")
     if arguments.sessions is not None and not arguments.sessions:
         raise UsageError("--sessions", "names no folder", "name the folder that `run --log DIR` was given")
-    if not arguments.places and not arguments.dancer and not arguments.sessions:
+    if not (arguments.places or arguments.dancer or arguments.sessions or arguments.pairs):
         raise UsageError(
-            "train data", "there is nothing to learn from", "name folders, --dancer MINUTES or --sessions DIR"
+            "train data",
+            "there is nothing to learn from",
+            "name folders, --dancer MINUTES, --sessions DIR or --pairs DIR",
         )
     if arguments.augment and not arguments.places:
         raise UsageError("--augment", "varies real recordings", "name folders with motion")
@@ -136,6 +140,7 @@ def _recordings(arguments: Namespace) -> Iterator[Recording]:
             yield each
     if refused is not None and not useful:
         raise UserError(str(arguments.sessions), f"of {len(sessions)} sessions none can be learnt from", refused.remedy)
+    yield from _pairs.recordings(arguments, stage, "data")
 
 
 def _tell(number: int, total: int, name: str, frames: int) -> None:

@@ -1,4 +1,4 @@
-"""`train dell`: DELL gated learns from a data set, or from sessions in which a person moved lanes while dancing."""
+"""`train dell`: DELL gated learns from a data set, from sessions in which a person moved lanes, or from sound."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echelon_bridges.commands import _options
+from echelon_bridges.commands.training import _pairs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,11 +35,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("target", metavar="OUT.safetensors", help="gets the weights; beside it its checkpoint")
     parser.add_argument("data", nargs="?", metavar="DATA.npz", help="a data set made by `train data`")
     parser.add_argument("--sessions", metavar="DIR", help="sessions in which a person moved lanes while dancing")
+    _pairs.add_arguments(parser)
     parser.add_argument(
         "--start",
         metavar="WEIGHTS",
-        help="go on from these weights (with --sessions: the built-in ones), and keep what they play on lanes "
-        "nobody moved; 'none' begins anew",
+        help="go on from these weights (with --sessions or --pairs: the built-in ones), and keep what they play on "
+        "lanes that nobody moved or hears; 'none' begins anew",
     )
     parser.add_argument("--hold-out", default="", metavar="A,B", help="sources that validate (default: a few)")
     parser.add_argument("--seed", type=int, default=1, help="another one gives other weights (default: 1)")
@@ -49,7 +51,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="source: the specification's; memory: what the built-in weights were trained by, 24 epochs of a rate "
         "that falls, from a state that remembers (default: source)",
     )
-    parser.add_argument("--epochs", type=_count, help="at most (default: 100; with --sessions 12 of 50 batches)")
+    parser.add_argument(
+        "--epochs", type=_count, help="at most (default: 100; with --sessions or --pairs 12 of 50 batches)"
+    )
     parser.add_argument("--batches", type=_count, help="an epoch (default: 100)")
     parser.add_argument("--plots", metavar="FOLDER", help="draw loss, gate, states and parameters there as PNG")
     parser.add_argument("--threads", type=_count, help="of the processor (default: all cores)")
@@ -61,8 +65,8 @@ def run(arguments: Namespace) -> int:
     from echelon_engine.errors import UsageError, UserError
 
     target = _options.check_output(arguments.target, ".safetensors")
-    if not arguments.data and not arguments.sessions:
-        raise UsageError("train dell", "there is nothing to learn from", "name DATA.npz, or --sessions DIR")
+    if not (arguments.data or arguments.sessions or arguments.pairs):
+        raise UsageError("train dell", "there is nothing to learn from", "name DATA.npz, --sessions DIR or --pairs DIR")
     plots = Path(arguments.plots) if arguments.plots else None
     if plots is not None and plots.exists() and not plots.is_dir():
         raise UserError(str(plots), "is a file, not a folder", "name a folder for the pictures")
@@ -106,7 +110,7 @@ def _tell(line: str) -> None:
 def _recipe(arguments: Namespace) -> Recipe:
     from echelon_models.train.recipes import RECIPES
 
-    few = arguments.sessions and not arguments.data
+    few = not arguments.data
     recipe = RECIPES[arguments.recipe]
     epochs = arguments.epochs or (SESSION_EPOCHS if few else recipe.settings.epochs)
     return recipe.but(epochs=epochs, batches=arguments.batches or (SESSION_BATCHES if few else recipe.settings.batches))
@@ -116,14 +120,15 @@ def _recordings(arguments: Namespace) -> list[Recording]:
     from echelon_models.train import dataset
 
     found = dataset.read(_options.check_input(arguments.data, "data set")) if arguments.data else []
-    if arguments.sessions:
+    if arguments.sessions or arguments.pairs:
         from echelon_bridges import recordings as made
         from echelon_models.train.features import Stage
 
         stage = Stage()
-        for path in made.sessions(arguments.sessions):
+        for path in made.sessions(arguments.sessions) if arguments.sessions else ():
             _tell(f"reading {path.name}")
             found += made.session(path, stage)
+        found += _pairs.recordings(arguments, stage, "dell")
     return found
 
 
@@ -131,7 +136,7 @@ def _start(arguments: Namespace) -> dict[str, NDArray[np.float32]] | None:
     from echelon_engine.errors import UserError
     from echelon_models.weights import initial_path, load
 
-    chosen = arguments.start or (str(initial_path("dell_gated")) if arguments.sessions else "none")
+    chosen = arguments.start or (str(initial_path("dell_gated")) if arguments.sessions or arguments.pairs else "none")
     if chosen == "none":
         return None
     model = load(_options.check_input(chosen, "weights file"))
@@ -180,7 +185,7 @@ def _export(target: Path, arguments: Namespace, result: Result, recordings: Sequ
     minutes = sum(each.frames for each in recordings) / 3600
     kinds = Counter(each.kind for each in recordings)
     made = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-    data = " and ".join(Path(place).name for place in (arguments.data, arguments.sessions) if place)
+    data = " and ".join(Path(place).name for place in (arguments.data, arguments.sessions, arguments.pairs) if place)
     epoch, loss = int(result.best_epoch[0]), float(result.best_loss[0])
     mse = float(result.history["test_mse"][epoch - 1, 0])
     line = export.origin(f"{data} ({minutes:.1f} minutes: {made})", arguments.seed, epoch, mse)
