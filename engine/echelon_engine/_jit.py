@@ -91,6 +91,7 @@ def _name_records_briefly() -> None:
         self.name = f"Record{hashlib.sha256(self.name.encode()).hexdigest()[:16]}"
 
     numba.types.Record.__init__ = named
+    numba.types.Record.__repr__ = lambda self: str(self.name)
 
 
 _name_records_briefly()

@@ -39,6 +39,7 @@ from echelon_engine.memory import (
     TOOK_MOTION,
     TOOK_SETTINGS,
 )
+from echelon_engine.records import copy
 from echelon_engine.rings import discard, pop, push, take, write_snapshot
 from echelon_engine.schedule import clear, sound, tell, took
 from echelon_engine.script import LIVE, follow_motion, follow_settings
@@ -65,7 +66,7 @@ def hear(engine: Any, shared: Any, now_ns: int) -> None:
     settings = engine.settings[0]
     log = settings.log != 0
     if log and (changed or engine.clock.frame == 1):  # this is the first control frame
-        engine.input[0].settings = settings
+        copy(engine.input[0].settings, settings)
         took(engine, shared, int64(TOOK_SETTINGS))
     body = engine.motion
     focus = min(max(int64(settings.focus), 0), PERFORMERS - 1)
@@ -81,13 +82,13 @@ def hear(engine: Any, shared: Any, now_ns: int) -> None:
         motion.offer(body, engine.frame[0])
         shared.counters.motion_frames += 1
         if log:
-            engine.input[0].motion = engine.frame[0]
+            copy(engine.input[0].motion, engine.frame[0])
             took(engine, shared, int64(TOOK_MOTION))
     if live and take(engine.devices, shared.devices) and log:
-        engine.input[0].devices = engine.devices[0]
+        copy(engine.input[0].devices, engine.devices[0])
         took(engine, shared, int64(TOOK_DEVICES))
     if live and take(engine.sequence.waiting, shared.grids) and log:
-        engine.input[0].grid = engine.sequence.waiting[0]
+        copy(engine.input[0].grid, engine.sequence.waiting[0])
         took(engine, shared, int64(TOOK_GRID))
     if not live:
         follow_motion(engine, shared)

@@ -13,6 +13,7 @@ import numpy as np
 
 from echelon_engine._jit import int64, kernel
 from echelon_engine.atomics import exchange, fence_acquire, fence_release, load_acquire, store_release
+from echelon_engine.records import copy
 
 FRESH = 4  # in a triple buffer's middle word: the slot holds something the reader has not seen
 TRIES = 64
@@ -29,7 +30,7 @@ def push(ring: Any, items: Any) -> bool:
     if written - load_acquire(ring.read.ctypes.data) >= capacity:
         ring.dropped[0] += np.uint64(1)
         return False
-    ring.item[written & (capacity - np.uint64(1))] = items[0]
+    copy(ring.item[written & (capacity - np.uint64(1))], items[0])
     store_release(ring.written.ctypes.data, written + np.uint64(1))
     return True
 
@@ -41,7 +42,7 @@ def pop(items: Any, ring: Any) -> bool:
     read = ring.read[0]
     if read == load_acquire(ring.written.ctypes.data):
         return False
-    items[0] = ring.item[read & (capacity - np.uint64(1))]
+    copy(items[0], ring.item[read & (capacity - np.uint64(1))])
     store_release(ring.read.ctypes.data, read + np.uint64(1))
     return True
 
@@ -96,7 +97,7 @@ def discard(ring: Any) -> int:
 def publish(triple: Any, items: Any) -> None:
     """Offer `items[0]` as the newest value of a triple buffer; wait-free, one writer."""
     back = triple.back[0]
-    triple.slot[back] = items[0]
+    copy(triple.slot[back], items[0])
     triple.back[0] = exchange(triple.middle.ctypes.data, back | np.uint64(FRESH)) & np.uint64(3)
 
 
@@ -107,7 +108,7 @@ def take(items: Any, triple: Any) -> bool:
         return False
     front = exchange(triple.middle.ctypes.data, triple.front[0]) & np.uint64(3)
     triple.front[0] = front
-    items[0] = triple.slot[front]
+    copy(items[0], triple.slot[front])
     return True
 
 
@@ -126,7 +127,7 @@ def write_snapshot(lock: Any, items: Any) -> None:
     sequence = lock.sequence[0]
     store_release(lock.sequence.ctypes.data, sequence | np.uint64(1))
     fence_release()
-    lock.item[0] = items[0]
+    copy(lock.item[0], items[0])
     store_release(lock.sequence.ctypes.data, (sequence | np.uint64(1)) + np.uint64(1))
 
 
@@ -137,7 +138,7 @@ def read_snapshot(items: Any, lock: Any) -> bool:
         before = load_acquire(lock.sequence.ctypes.data)
         if before & np.uint64(1):
             continue
-        items[0] = lock.item[0]
+        copy(items[0], lock.item[0])
         fence_acquire()
         if load_acquire(lock.sequence.ctypes.data) == before:
             return True

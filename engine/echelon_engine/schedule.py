@@ -11,6 +11,7 @@ from echelon_engine.clock import NS, time_ns
 from echelon_engine.kernels import instrument, tempo
 from echelon_engine.kernels.finite import finite_number
 from echelon_engine.memory import NOTE_OFF, NOTE_ON, PRODUCERS, TEMPO, TOOK_COMMAND
+from echelon_engine.records import copy
 from echelon_engine.rings import pop, push
 from echelon_engine.script import LIVE, commands_due
 
@@ -42,7 +43,7 @@ def take_commands(engine: Any, shared: Any) -> None:
         while commands_due(engine, shared):
             free = free_place(engine, free)
             pop(engine.input, shared.script)
-            engine.command[0] = engine.input[0].command
+            copy(engine.command[0], engine.input[0].command)
             if engine.command[0].kind == TEMPO:
                 follow(engine)
             elif free < PENDING_NOTES:
@@ -71,7 +72,7 @@ def take_commands(engine: Any, shared: Any) -> None:
                     wait(engine, free, sample)
                 if engine.settings[0].log:
                     command.time_ns = sample
-                    engine.input[0].command = command
+                    copy(engine.input[0].command, command)
                     took(engine, shared, int64(TOOK_COMMAND))
 
 

@@ -17,6 +17,7 @@ from echelon_engine.atomics import load_acquire
 from echelon_engine.clock import NS
 from echelon_engine.kernels import motion
 from echelon_engine.memory import TOOK_CLOCK, TOOK_COMMAND, TOOK_DEVICES, TOOK_GRID, TOOK_MOTION, TOOK_SETTINGS
+from echelon_engine.records import copy
 from echelon_engine.rings import pop, take
 
 LIVE, WAITING, PLAYING = 0, 1, 2  # ENGINE.script
@@ -50,7 +51,7 @@ def cue(engine: Any, shared: Any) -> bool:
         return False
     if kind == 0:
         engine.script = LIVE
-        engine.settings[0] = engine.asked[0]
+        copy(engine.settings[0], engine.asked[0])
     return True
 
 
@@ -66,8 +67,8 @@ def follow_settings(engine: Any, shared: Any) -> None:
     take(engine.asked, shared.settings)
     while next_kind(shared.script) == TOOK_SETTINGS:
         pop(engine.input, shared.script)
-        engine.told[0] = engine.input[0].settings
-    engine.settings[0] = engine.told[0]
+        copy(engine.told[0], engine.input[0].settings)
+    copy(engine.settings[0], engine.told[0])
     settings, asked = engine.settings[0], engine.asked[0]
     settings.fade |= asked.fade
     settings.mute |= asked.mute
@@ -85,9 +86,9 @@ def follow_motion(engine: Any, shared: Any) -> None:
     while kind in (TOOK_MOTION, TOOK_DEVICES, TOOK_GRID):
         pop(engine.input, shared.script)
         if kind == TOOK_DEVICES:
-            engine.devices[0] = engine.input[0].devices
+            copy(engine.devices[0], engine.input[0].devices)
         elif kind == TOOK_GRID:
-            engine.sequence.waiting[0] = engine.input[0].grid
+            copy(engine.sequence.waiting[0], engine.input[0].grid)
         else:
             motion.offer(engine.motion, engine.input[0].motion)
             shared.counters.motion_frames += 1

@@ -19,6 +19,7 @@ from echelon_engine.clock import beat_sample
 from echelon_engine.kernels import conducting, ensemble, sequencer, tempo
 from echelon_engine.kernels.finite import finite_number
 from echelon_engine.memory import BAND_PARAMETERS, CONTROL_RATE_HZ, GRID, LATENT_STATE_NAMES
+from echelon_engine.records import copy
 from echelon_engine.vocabulary import STEPS, STEPS_PER_BAR, STEPS_PER_BEAT, TRACKS
 
 DT = 1.0 / CONTROL_RATE_HZ
@@ -188,7 +189,7 @@ def whole_step(engine: Any, count: int) -> None:
     if new and (count % STEPS_PER_BAR == 0 or state.grid[0].number == 0):
         if state.grid[0].number == 0 and int64(engine.settings[0].tempo_source) == tempo.STYLE:
             tempo.jump(state.tempo, np.float64(state.waiting[0].tempo_bpm))  # nothing has played yet
-        state.grid[0] = state.waiting[0]
+        copy(state.grid[0], state.waiting[0])
         sequencer.enter(state.sequencer, state.grid[0].cell, int64(at))
     elif at == 0:
         sequencer.enter(state.sequencer, state.grid[0].cell, int64(0))

@@ -75,14 +75,27 @@ def remember_types() -> None:
 
     function_class.get_call_type = get_call_type
 
-    instruction_class: Any = ir.Inst
-    search = instruction_class._rec_list_vars
     leaves = {str, int, bool, type(None), ir.Loc}  # nine of ten values that it searches for variables
 
-    def search_quickly(self: Any, value: Any) -> Any:
-        return [] if type(value) in leaves else search(self, value)
+    def search(value: Any, found: list[Any]) -> None:
+        if isinstance(value, ir.Var):
+            found.append(value)
+        elif isinstance(value, ir.Inst):
+            found.extend(value.list_vars())
+        elif isinstance(value, list | tuple | dict):
+            for item in value.values() if isinstance(value, dict) else value:
+                if type(item) not in leaves:
+                    search(item, found)
 
-    instruction_class._rec_list_vars = search_quickly
+    def list_vars(self: Any) -> list[Any]:
+        found: list[Any] = []
+        search(self.__dict__, found)
+        return found
+
+    statement_class: Any = ir.Stmt
+    statement_class.list_vars = list_vars
+    expression_class: Any = ir.Expr
+    expression_class.list_vars = list_vars
     PassManager._ENFORCING = False
 
 

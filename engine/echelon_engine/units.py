@@ -227,11 +227,11 @@ def _work(todo: queue.SimpleQueue[str], told: queue.SimpleQueue[tuple[str, str |
                 said = plain.stderr.strip() or f"the compiler ended with code {plain.returncode}"
                 told.put((name, said.splitlines()[-1]))
                 return
-        told.put(("", None))
     finally:
         worker.kill()
         with contextlib.suppress(OSError):
             worker.communicate()
+    told.put(("", None))
 
 
 def _compiled_by(worker: subprocess.Popen[str], name: str) -> bool:

@@ -362,7 +362,8 @@ def render(out: NDArray[np.float32], ensemble: Any) -> None:
             out[i, 1] = _ZERO
         return
 
-    levels = glide.render(ensemble.glide, frames)
+    glide.render(ensemble.glide, frames)
+    levels = ensemble.glide.now
     for b in range(6):
         for i in range(frames):
             direct[b, i] = _ZERO

@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echelon_engine._jit import kernel
 
@@ -61,8 +60,8 @@ def settle(glide: Any) -> None:
 
 
 @kernel
-def render(glide: Any, frames: int) -> NDArray[np.float32]:
-    """Write the lanes of the next `frames` <= 64 samples to `glide.now` and return it, float32 (64, LANES)."""
+def render(glide: Any, frames: int) -> None:
+    """Write the lanes of the next `frames` <= 64 samples to `glide.now`, float32 (64, LANES)."""
     line, step, aim, left = glide.line, glide.step, glide.aim, glide.left
     first, second, now, r = glide.first, glide.second, glide.now, glide.round
     for i in range(frames):
@@ -75,4 +74,3 @@ def render(glide: Any, frames: int) -> NDArray[np.float32]:
             z = second[k] + r * (y - second[k])
             second[k] = z
             now[i, k] = z
-    return now  # type: ignore[no-any-return]
