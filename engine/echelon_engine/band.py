@@ -86,15 +86,26 @@ BAND_LANES = len(BAND)
 BAND_NEUTRAL: NDArray[np.float64] = np.array([p.neutral for p in BAND])
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
-    """One source onto one parameter.
+SENSES: tuple[Sense, ...] = ("up", "down", "size")
+_DOWN, _SIZE = SENSES.index("down"), SENSES.index("size")
+
+
+def mapped(value: float, low: float, high: float, log: int, sense: int) -> float:
+    """Return where a mapping puts a finite value of its source, 0..1; `log` 0 or 1, `sense` an index into SENSES.
 
         u = (v - low) / (high - low)   or, `log`,   log(v / low) / log(high / low),   clipped to 0..1
 
-    with v the source, or |source| where the sense is `size`; `down` takes 1 - u. u is smoothed by a one-pole filter
-    of `smooth_s` seconds.
+    with v the value, or its size where the sense is `size`; `down` takes 1 - u. Plain, so that kernels compile it.
     """
+    v = abs(value) if sense == _SIZE else value
+    u = math.log(max(v, low) / low) / math.log(high / low) if log else (v - low) / (high - low)
+    u = min(max(u, 0.0), 1.0)
+    return 1.0 - u if sense == _DOWN else u
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """One source onto one parameter by `mapped`, smoothed by a one-pole filter of `smooth_s` seconds."""
 
     source: str
     parameter: str
@@ -106,14 +117,8 @@ class Mapping:
     weight: float = 1.0
 
     def position(self, value: float) -> float:
-        """Return u of a value of the source."""
-        v = abs(value) if self.sense == "size" else value
-        if self.curve == "log":
-            u = math.log(max(v, self.low) / self.low) / math.log(self.high / self.low)
-        else:
-            u = (v - self.low) / (self.high - self.low)
-        u = min(max(u, 0.0), 1.0)
-        return 1.0 - u if self.sense == "down" else u
+        """Return where a value of the source puts the parameter, 0..1."""
+        return mapped(value, self.low, self.high, self.curve == "log", SENSES.index(self.sense))
 
 
 # Ranges: about the 5th and 95th percentile of a quiet and of a wild dance; wider where little change is wanted.
@@ -158,5 +163,5 @@ def mapping_arrays() -> tuple[
     parameter = np.array([BAND_LANE[m.parameter] for m in MAPPINGS], np.int64)
     number = np.array([(m.low, m.high, m.smooth_s, m.weight) for m in MAPPINGS], np.float64)
     curve = np.array([m.curve == "log" for m in MAPPINGS], np.int64)
-    sense = np.array([("up", "down", "size").index(m.sense) for m in MAPPINGS], np.int64)
+    sense = np.array([SENSES.index(m.sense) for m in MAPPINGS], np.int64)
     return source, parameter, number, curve, sense

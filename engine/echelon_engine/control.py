@@ -255,6 +255,20 @@ def play(engine: Any, shared: Any, samples: int) -> None:
 
 
 @kernel
+def newest_phone_ns(devices: Any, now_ns: int) -> int:
+    """Return when the newest phone that is still there was heard, 0 without one.
+
+    Whoever holds nothing but phones moves the engine too: their newest reading is what is heard.
+    """
+    newest_ns = int64(0)
+    for slot in range(DEVICE_SLOTS):
+        heard_ns = devices.time_ns[slot]
+        if devices.present[slot] != 0 and now_ns - heard_ns < DEVICE_LOST_NS:
+            newest_ns = max(newest_ns, heard_ns)
+    return int(newest_ns)
+
+
+@kernel
 def report(engine: Any, shared: Any, now_ns: int) -> None:
     """Write the control record to the ring and the snapshot."""
     settings = engine.settings[0]
@@ -263,13 +277,7 @@ def report(engine: Any, shared: Any, now_ns: int) -> None:
     record.frame = clock.frame - 1
     record.sample = clock.sample
     record.time_ns = now_ns
-    # Whoever holds nothing but phones moves it too: their newest reading is what is heard.
-    phones_ns = int64(0)
-    if body.present == 0:
-        for i in range(DEVICE_SLOTS):
-            heard_ns = engine.devices[0].time_ns[i]
-            if engine.devices[0].present[i] != 0 and now_ns - heard_ns < DEVICE_LOST_NS:
-                phones_ns = max(phones_ns, heard_ns)
+    phones_ns = int64(0) if body.present else newest_phone_ns(engine.devices[0], now_ns)
     record.motion_arrival_ns = phones_ns if phones_ns > 0 else body.arrival_ns
     record.block_begin_ns = engine.block_begin_ns
     record.dac_ns = now_ns + engine.dac_offset_ns

@@ -20,7 +20,8 @@ from echelon_engine.script import LIVE, PLAYING, WAITING, commands_due, cue, nex
 from echelon_engine.units import external
 
 hear, think, play, report = external("hear"), external("think"), external("play"), external("report")
-conduct, steps, band = external("conduct"), external("steps"), external("band")
+conduct, steps = external("conduct"), external("steps")
+drums, pitched, mix = external("drums"), external("pitched"), external("mix")
 start, voices, finish = external("start"), external("voices"), external("finish")
 
 
@@ -73,7 +74,9 @@ def process(out: Any, engine: Any, shared: Any) -> None:
             steps(here, 0, 0)
         n = segment_frames(clock, frames - done, engine.next_note, engine.sequence.next_sample)
         voices(here, n, 0)
-        band(here, n, 0)
+        drums(here, n, 0)
+        pitched(here, n, 0)
+        mix(here, n, 0)
         finish(here, n, 0)
         segment = engine.segment[:n]
         route(out[done : done + n], segment, engine.settings[0])

@@ -10,7 +10,7 @@ from echelon_engine._jit import int64, kernel
 from echelon_engine.clock import NS, time_ns
 from echelon_engine.kernels import instrument, tempo
 from echelon_engine.kernels.finite import finite_number
-from echelon_engine.memory import NOTE_OFF, NOTE_ON, PRODUCERS, TEMPO, TOOK_COMMAND
+from echelon_engine.memory import CONTROL_RATE_HZ, NOTE_OFF, NOTE_ON, PRODUCERS, TEMPO, TOOK_COMMAND
 from echelon_engine.records import copy
 from echelon_engine.rings import pop, push
 from echelon_engine.script import LIVE, commands_due
@@ -30,6 +30,7 @@ PENDING = np.dtype(
 )
 PENDING_NOTES = 64
 LONGEST_WAIT_S = 10
+MINUTE_S = 60.0
 LOWEST_NOTE, HIGHEST_NOTE = 12.0, 120.0
 OCTAVE = 12.0
 
@@ -55,25 +56,37 @@ def take_commands(engine: Any, shared: Any) -> None:
             if free == PENDING_NOTES or not pop(engine.command, shared.commands[producer]):
                 break
             command = engine.command[0]
-            sample = clock.sample
-            if command.time_ns > 0:
-                seconds = np.float64(command.time_ns - clock.origin_ns) / NS
-                sample = max(sample, int64(seconds * clock.rate_hz + 0.5))
-                sample = min(sample, clock.sample + LONGEST_WAIT_S * clock.rate_hz)
-            if command.kind == NOTE_ON or command.kind == NOTE_OFF or command.kind == TEMPO:
-                if command.kind == TEMPO:
-                    # As at the last control frame: the next one counts on from there.
-                    frame_ns = clock.origin_ns + (clock.next_control - clock.rate_hz // 60) * NS // clock.rate_hz
-                    late_s = np.float64(frame_ns - command.time_ns) / NS if command.time_ns > 0 else 0.0
-                    phase = np.float64(command.value[1]) + late_s * np.float64(command.value[0]) / 60.0
-                    command.value[1] = phase - np.floor(phase)
-                    follow(engine)
-                else:
-                    wait(engine, free, sample)
-                if engine.settings[0].log:
-                    command.time_ns = sample
-                    copy(engine.input[0].command, command)
-                    took(engine, shared, int64(TOOK_COMMAND))
+            sample = due(clock, command)
+            if command.kind == TEMPO:
+                bring_up(clock, command)
+                follow(engine)
+            elif command.kind == NOTE_ON or command.kind == NOTE_OFF:
+                wait(engine, free, sample)
+            else:
+                continue
+            if engine.settings[0].log:
+                command.time_ns = sample
+                copy(engine.input[0].command, command)
+                took(engine, shared, int64(TOOK_COMMAND))
+
+
+@kernel
+def due(clock: Any, command: Any) -> int:
+    """Return the sample at which a command is to be done: now, or within the longest wait."""
+    if command.time_ns <= 0:
+        return int(clock.sample)
+    seconds = np.float64(command.time_ns - clock.origin_ns) / NS
+    sample = max(clock.sample, int64(seconds * clock.rate_hz + 0.5))
+    return int(min(sample, clock.sample + LONGEST_WAIT_S * clock.rate_hz))
+
+
+@kernel
+def bring_up(clock: Any, command: Any) -> None:
+    """Bring the phase of an external clock to the last control frame: the next one counts on from there."""
+    frame_ns = clock.origin_ns + (clock.next_control - clock.rate_hz // CONTROL_RATE_HZ) * NS // clock.rate_hz
+    late_s = np.float64(frame_ns - command.time_ns) / NS if command.time_ns > 0 else 0.0
+    phase = np.float64(command.value[1]) + late_s * np.float64(command.value[0]) / MINUTE_S
+    command.value[1] = phase - np.floor(phase)
 
 
 @kernel

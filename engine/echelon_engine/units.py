@@ -77,9 +77,17 @@ def _steps(engine_data: Any, _frames: int, _unused: int) -> None:
     play_steps(carray(engine_data, (1,), ENGINE)[0])
 
 
-def _band(engine_data: Any, frames: int, _unused: int) -> None:
+def _drums(engine_data: Any, frames: int, _unused: int) -> None:
+    ensemble.drum_lines(carray(engine_data, (1,), ENGINE)[0].ensemble, frames)
+
+
+def _pitched(engine_data: Any, frames: int, _unused: int) -> None:
+    ensemble.pitched_lines(carray(engine_data, (1,), ENGINE)[0].ensemble, frames)
+
+
+def _mix(engine_data: Any, frames: int, _unused: int) -> None:
     engine = carray(engine_data, (1,), ENGINE)[0]
-    ensemble.render(engine.band[:frames], engine.ensemble)
+    ensemble.mix(engine.band[:frames], engine.ensemble)
 
 
 def _finish(engine_data: Any, frames: int, _unused: int) -> None:
@@ -103,7 +111,9 @@ UNITS: dict[str, Callable[..., None]] = {
     "conduct": _conduct,
     "steps": _steps,
     "voices": _voices,
-    "band": _band,
+    "drums": _drums,
+    "pitched": _pitched,
+    "mix": _mix,
     "finish": _finish,
     "prepare": _prepare,
 }
@@ -113,16 +123,18 @@ UNITS: dict[str, Callable[..., None]] = {
 JOBS: dict[str, str] = {
     "think": "units._think",
     "hear": "units._hear",
-    "band": "units._band",
     "voices": "units._voices",
     "play": "units._play",
+    "mix": "units._mix",
+    "pitched": "units._pitched",
+    "steps": "units._steps",
+    "conduct": "units._conduct",
     "finish": "units._finish",
     "shells": "callback._null_thread",
+    "drums": "units._drums",
     "report": "units._report",
     "prepare": "units._prepare",
     "start": "units._start",
-    "conduct": "units._conduct",
-    "steps": "units._steps",
 }
 Progress = Callable[[str, int, int], None]
 
@@ -165,27 +177,29 @@ def compile_here(name: str) -> None:
     importlib.import_module("echelon_engine.callback").compile_shells()
 
 
-def compile_cold(jobs: int | None = None, on_progress: Progress | None = None) -> None:
+def compile_cold(jobs: int | None = None, on_progress: Progress | None = None) -> list[str]:
     """Compile what is missing in `jobs` processes at a time (default: one a core); at once when nothing is.
 
-    `on_progress` gets the job's name, its number from 1 and how many there are, as each begins. Raises `UserError`
-    with what Numba said when a job fails. Where the cache cannot be written it does nothing: the caller compiles.
+    Return the jobs that the quick compiler refused, so that they took twice as long. `on_progress` gets the job's name,
+    its number from 1 and how many there are, as each begins. Raises `UserError` with what Numba said when a job fails.
+    Where the cache cannot be written it does nothing: the caller compiles.
     """
     waiting = missing()
     if not waiting:
-        return
+        return []
     try:
         CACHE_DIR.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=CACHE_DIR).close()
     except OSError:
-        return
+        return []
     todo: queue.SimpleQueue[str] = queue.SimpleQueue()
+    slow: list[str] = []
     told: queue.SimpleQueue[tuple[str, str | None]] = queue.SimpleQueue()
     for name in waiting:
         todo.put(name)
     workers = min(jobs or os.cpu_count() or 1, len(waiting))
     for _ in range(workers):
-        threading.Thread(target=_work, args=(todo, told), name="compile", daemon=True).start()
+        threading.Thread(target=_work, args=(todo, told, slow), name="compile", daemon=True).start()
     begun = 0
     while workers:
         name, failure = told.get()
@@ -198,9 +212,10 @@ def compile_cold(jobs: int | None = None, on_progress: Progress | None = None) -
         if on_progress is not None:
             on_progress(name, begun, len(waiting))
     forget_old_caches()
+    return slow
 
 
-def _work(todo: queue.SimpleQueue[str], told: queue.SimpleQueue[tuple[str, str | None]]) -> None:
+def _work(todo: queue.SimpleQueue[str], told: queue.SimpleQueue[tuple[str, str | None]], slow: list[str]) -> None:
     """Do jobs until none is left; tell each one's name as it begins, what went wrong if it fails, and "" at the end.
 
     The process that serves the thread ends with its standard input: also when this one is killed.
@@ -221,7 +236,8 @@ def _work(todo: queue.SimpleQueue[str], told: queue.SimpleQueue[tuple[str, str |
             told.put((name, None))
             if _compiled_by(worker, name):
                 continue
-            # Another Numba, perhaps, or it was killed: the plain way takes twice as long.
+            # Another Numba, perhaps, or it was killed, or a kernel returns an array: the plain way takes twice as long.
+            slow.append(name)
             plain = subprocess.run([*python, "echelon_engine.units", name], capture_output=True, text=True)
             if plain.returncode != 0:
                 said = plain.stderr.strip() or f"the compiler ended with code {plain.returncode}"

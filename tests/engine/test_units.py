@@ -23,7 +23,7 @@ def test_a_cold_start_compiles_what_is_missing_and_says_so(empty_cache, monkeypa
     """The job is announced with its number, is in the cache after, and the next call has nothing to do."""
     monkeypatch.setattr(units, "JOBS", {"report": "units._report"})
     told = []
-    units.compile_cold(2, lambda *progress: told.append(progress))
+    assert units.compile_cold(2, lambda *progress: told.append(progress)) == []
     assert told == [("report", 1, 1)]
     assert units.missing() == []
     units.compile_cold(2, lambda *progress: told.append(progress))
@@ -46,7 +46,7 @@ def test_a_compiler_that_cannot_speed_up_compiles_the_plain_way(empty_cache, mon
         return popen(["false"] if "echelon_engine.unit_compiler" in command else command, *arguments, **options)
 
     monkeypatch.setattr(subprocess, "Popen", broken)
-    units.compile_cold(1)
+    assert units.compile_cold(1) == ["start"]
     assert units.missing() == []
 
 

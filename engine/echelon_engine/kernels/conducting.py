@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_engine._jit import kernel
-from echelon_engine.band import BAND_LANE, BAND_LANES, BAND_NEUTRAL, MAPPINGS, SOURCES, mapping_arrays
+from echelon_engine.band import BAND_LANE, BAND_LANES, BAND_NEUTRAL, MAPPINGS, SOURCES, mapped, mapping_arrays
 from echelon_engine.kernels.finite import finite_number
 
 RULES, CONTINUOUS = 0, 1
@@ -40,6 +40,7 @@ CONDUCTING = np.dtype(
 
 _SOURCE, _PARAMETER, _NUMBER, _CURVE, _SENSE = mapping_arrays()
 _NEUTRAL = BAND_NEUTRAL.copy()
+_mapped = kernel(mapped)
 _WEIGHTS = np.zeros(BAND_LANES)
 np.add.at(_WEIGHTS, _PARAMETER, _NUMBER[:, 3])
 assert (_WEIGHTS > 0.0).all()  # no parameter without a mapping
@@ -49,17 +50,6 @@ _RULE_BEGINS = np.array([0.7, 0.8, 0.3, 0.5])
 _RULE_ENDS = np.array([0.6, 0.65, 0.4, 0.3])
 _RULE_LANE = np.array([BAND_LANE[name] for name in ("hat_density", "bass_weight", "pad_level", "reverb")])
 _RULE_TARGET = np.array([0.9, 0.8, 1.0, 0.7])
-
-
-@kernel
-def _position(m: int, v: float) -> float:
-    """Return where mapping `m` puts the source value `v` (finite): 0..1."""
-    low, high = _NUMBER[m, 0], _NUMBER[m, 1]
-    if _SENSE[m] == 2:
-        v = abs(v)
-    u = math.log(max(v, low) / low) / math.log(high / low) if _CURVE[m] == 1 else (v - low) / (high - low)
-    u = min(max(u, 0.0), 1.0)
-    return 1.0 - u if _SENSE[m] == 1 else u
 
 
 @kernel
@@ -88,7 +78,7 @@ def step(parameter: NDArray[np.float32], state: Any, source: NDArray[np.float64]
 
     # Both modes are followed all the time, so that neither has to catch up when the mode is changed.
     for m in range(_SOURCE.shape[0]):
-        u = _position(m, state.source[_SOURCE[m]])
+        u = _mapped(state.source[_SOURCE[m]], _NUMBER[m, 0], _NUMBER[m, 1], _CURVE[m], _SENSE[m])
         state.smoothed[m] += (1.0 - math.exp(-dt / _NUMBER[m, 2])) * (u - state.smoothed[m])
     come = 1.0 - math.exp(-dt / RULE_RAMP_S)
     for r in range(4):

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-TRACKS = 12
-KICK, SNARE, HH, CLAP, BASS, PAD, LEAD, STAB, ARP, FX, VOX, AMB = range(TRACKS)
-DRUM_TRACKS = 4
+from echelon_engine.band import BAND_LANE, BAND_NEUTRAL
+from echelon_engine.vocabulary import TRACK_NAMES, TRACKS
+
+KICK, BASS, PAD, VOX, AMB = (TRACK_NAMES.index(name) for name in ("kick", "bass", "pad", "vox", "amb"))
+DRUM_TRACKS = 4  # the first ones
 PITCHES = TRACKS - DRUM_TRACKS
-DRUM_SOUND = 128  # a sound from here on is drum 0..7: bd sd hh oh cp rim tom perc
-SD, HAT, OPEN_HAT, CP = 1, 2, 3, 4
+SD, HAT, OPEN_HAT, CP = 1, 2, 3, 4  # drums 0..7: bd sd hh oh cp rim tom perc
 LPF, HPF, DELAY, REVERB_BIT, DIST = 1, 2, 4, 8, 16  # bits of `effects`
-PARAMETERS = 15
-BASS_WEIGHT, PAD_LEVEL, INTENSITY, BRIGHTNESS, REVERB_SEND, DELAY_SEND, WIDTH = range(8, 15)
-NEUTRAL = np.array([0.5] * 8 + [0.5, 0.8, 0.7, 0.8, 0.3, 0.25, 0.7], np.float32)
+
+# The band's parameters that move the sound
+BASS_WEIGHT, PAD_LEVEL, INTENSITY, BRIGHTNESS = (
+    BAND_LANE[name] for name in ("bass_weight", "pad_level", "intensity", "brightness")
+)
+REVERB_SEND, DELAY_SEND, WIDTH = (BAND_LANE[name] for name in ("reverb", "delay", "width"))
+NEUTRAL = BAND_NEUTRAL.astype(np.float32)
+NEUTRAL[INTENSITY] = 0.7  # at which voices were balanced: a blow is as hard as its velocity says
 
 # The mix: level of each pitched voice and of each drum at gain 1, and what a track sends without an effect token
 BALANCE = np.array([1.0, 1.0, 1.0, 1.0, 0.76, 0.8, 0.67, 0.9, 0.4, 0.85, 0.95, 0.33], np.float64)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from echelon_engine._jit import inlined, int64, kernel
 from echelon_engine.kernels import drum_sounds as ds
+from echelon_engine.kernels.envelope import LOG_1000
 from echelon_engine.kernels.sine import sine
 
 MODES = ds.MODES
@@ -70,7 +71,6 @@ STROKE = np.dtype(
 REFERENCE = 0.8  # the velocity that the table describes
 SHELF_HZ = 5000.0  # above it velocity counts most
 BLOCK_HZ = 12.0  # of the DC blocker
-_LOG_1000 = math.log(1000.0)
 _FLOOR = np.float32(1e-20)  # added to what decays: never a denormal number, and -400 dB
 _ONE = np.float32(1.0)
 
@@ -84,13 +84,13 @@ def following(seed: int) -> int:
 @inlined
 def _fall(decay_s: float, rate_hz: float) -> float:
     """Return the factor per sample of a decay by 60 dB within `decay_s`."""
-    return math.exp(-_LOG_1000 / max(decay_s * rate_hz, 1.0))
+    return math.exp(-LOG_1000 / max(decay_s * rate_hz, 1.0))
 
 
 @inlined
 def _last(level: float, decay_s: float) -> float:
     """Return the seconds until a level has decayed to -96 dB."""
-    return decay_s * max(math.log(max(level, 1e-9)) / _LOG_1000 + 1.6, 0.0)
+    return decay_s * max(math.log(max(level, 1e-9)) / LOG_1000 + 1.6, 0.0)
 
 
 @kernel

@@ -25,9 +25,9 @@ ENVELOPE = np.dtype(
     align=True,
 )
 
-_OVERSHOOT = 1.3  # an analog attack heads above 1 and is cut there
-_ATTACK_TAUS = math.log(_OVERSHOOT / (_OVERSHOOT - 1.0))
-_DECAY_60_DB = math.log(1000.0)
+OVERSHOOT = 1.3  # an analog attack heads above 1 and is cut there
+ATTACK_TAUS = math.log(OVERSHOOT / (OVERSHOOT - 1.0))
+LOG_1000 = math.log(1000.0)  # nepers of a fall by 60 dB
 
 
 @kernel
@@ -37,11 +37,11 @@ def start(env: Any, attack_s: float, decay_s: float, sustain: float, release_s: 
     `attack_s` is the time from 0 to 1; decay and release times are those of a fall by 60 dB towards their end.
     The segments are the charging curves of analog generators: level += (target - level) rate.
     """
-    env.rate = 1.0 - math.exp(-_ATTACK_TAUS / max(attack_s * rate_hz, 1.0))
-    env.decay_rate = 1.0 - math.exp(-_DECAY_60_DB / max(decay_s * rate_hz, 1.0))
-    env.release_rate = 1.0 - math.exp(-_DECAY_60_DB / max(release_s * rate_hz, 1.0))
+    env.rate = 1.0 - math.exp(-ATTACK_TAUS / max(attack_s * rate_hz, 1.0))
+    env.decay_rate = 1.0 - math.exp(-LOG_1000 / max(decay_s * rate_hz, 1.0))
+    env.release_rate = 1.0 - math.exp(-LOG_1000 / max(release_s * rate_hz, 1.0))
     env.sustain = sustain
-    env.target = _OVERSHOOT
+    env.target = OVERSHOOT
     env.stage = ATTACK
 
 

@@ -16,15 +16,24 @@ _ONE, _TWO, _ZERO = np.float32(1.0), np.float32(2.0), np.float32(0.0)
 
 
 @kernel
+def clear(ensemble: Any) -> None:
+    """Forget what the low-pass and the DC blocker hold."""
+    for b in range(6):
+        ensemble.band[b] = _ZERO
+        ensemble.low[b] = _ZERO
+    for c in range(2):
+        ensemble.blocked[c] = _ZERO
+        ensemble.blocked_in[c] = _ZERO
+
+
+@kernel
 def brighten(ensemble: Any, levels: NDArray[np.float32], frames: int) -> None:
     """Add the pitched buses, through the low-pass of `brightness` (Simper's equations, see `svf`), to `direct`."""
     table, bus, direct = ensemble.work.table, ensemble.bus, ensemble.direct
     band, low = ensemble.band, ensemble.low
     k = np.float32(1.4142)
     for i in range(frames):
-        place = min(max(levels[i, CUT] * np.float32(svf.STEPS_PER_OCTAVE), _ZERO), np.float32(svf.TABLE - 2.001))
-        at = np.int32(place)
-        g = table[at] + (place - np.float32(at)) * (table[at + 1] - table[at])
+        g = svf.coefficient(table, levels[i, CUT])
         a1 = _ONE / (_ONE + g * (g + k))
         for b in range(6):
             v1 = a1 * (band[b] + g * (bus[b, i] - low[b]))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_engine._jit import inlined, kernel
+from echelon_engine.kernels.envelope import LOG_1000
 
 MODES = 32
 _PER_MODE = (np.float32, (MODES,))
@@ -34,8 +35,6 @@ MODAL = np.dtype(
     ],
     align=True,
 )
-
-LOG_1000 = math.log(1000.0)
 
 
 @inlined

@@ -42,6 +42,15 @@ def init(pair: Any, timbre: int) -> None:
 
 
 @kernel
+def clear(pair: Any) -> None:
+    """Forget every note and its tail."""
+    init(pair, pair.timbre)
+    for c in range(2):
+        for i in range(TAIL):
+            pair.tail[c, i] = _ZERO
+
+
+@kernel
 def onset(pair: Any, pitch: float, velocity: float, gain: float, samples: int, chord: int) -> None:
     """Begin a note with the next sample rendered; the one before is released.
 

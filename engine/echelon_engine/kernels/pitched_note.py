@@ -15,6 +15,7 @@ import numpy as np
 from echelon_engine._jit import inlined, int64, kernel
 from echelon_engine.kernels import svf
 from echelon_engine.kernels import timbres as tb
+from echelon_engine.kernels.envelope import ATTACK_TAUS, LOG_1000, OVERSHOOT
 from echelon_engine.kernels.sine import sine
 from echelon_engine.kernels.timbres import BANDS, LAYERS
 from echelon_engine.kernels.waves import exp2, saw
@@ -97,17 +98,14 @@ _HARMONIC, _HARMONIC_LEVEL = tb.HARMONIC, tb.HARMONIC_LEVEL
 _TURN = 2.0**64
 _TO_FLOAT = np.float32(2.0**-32)
 _ONE, _TWO, _ZERO = np.float32(1.0), np.float32(2.0), np.float32(0.0)
-_QUARTER, _RIGHT_ANGLE = np.float32(0.25), np.float32(math.pi / 2.0)
-_LOG_1000 = math.log(1000.0)
-_OVERSHOOT = 1.3  # an analog attack heads above 1 and is cut there
-_ATTACK_TAUS = math.log(_OVERSHOOT / (_OVERSHOOT - 1.0))
+_QUARTER = np.float32(0.25)
 _MORPH_S = 0.5  # from one vowel to the next
 
 
 @inlined
 def _share(seconds: float, rate_hz: float) -> float:
     """Return the share of the way per sample of a fall by 60 dB within `seconds`."""
-    return 1.0 - math.exp(-_LOG_1000 / max(seconds * rate_hz, 1.0))
+    return 1.0 - math.exp(-LOG_1000 / max(seconds * rate_hz, 1.0))
 
 
 @kernel
@@ -127,8 +125,8 @@ def begin(note: Any, timbre: int, count: int, rate_hz: float) -> None:
     attack = row[tb.ATTACK] * rate_hz
     attack = max(attack, min(row[tb.SWELL] * note.length, 4.0 * rate_hz))
     note.amp = 0.0
-    note.amp_aim = _OVERSHOOT
-    note.amp_rate = 1.0 - math.exp(-_ATTACK_TAUS / max(attack, 1.0))
+    note.amp_aim = OVERSHOOT
+    note.amp_rate = 1.0 - math.exp(-ATTACK_TAUS / max(attack, 1.0))
     note.attacking = 1
     note.mod = 0.0
     note.mod_rise = 1.0 / max(row[tb.MOD_ATTACK] * rate_hz, 1.0)
@@ -337,10 +335,7 @@ def _filter(work: Any, note: Any, timbre: int, rate_hz: float, frames: int) -> N
         from_octave, octaves = note.place[b], note.place_to[b] - note.place[b]
         from_level, levels = note.band_level[b], note.band_level_to[b] - note.band_level[b]
         for i in range(frames):
-            octave = work.octave[i] + from_octave + octaves * work.share[i]
-            place = min(max(octave * np.float32(svf.STEPS_PER_OCTAVE), _ZERO), np.float32(svf.TABLE - 2.001))
-            at = np.int32(place)
-            g[i] = table[at] + (place - np.float32(at)) * (table[at + 1] - table[at])
+            g[i] = svf.coefficient(table, work.octave[i] + from_octave + octaves * work.share[i])
         aside = spread * ((b + 1) // 2) / 2.0
         angle = 0.25 * math.pi * (1.0 + (aside if b % 2 == 0 else -aside))
         # resonance levelled, so a high Q sings without jumping out; a band-pass peaks at 1

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from echelon_engine._jit import kernel
-from echelon_engine.vocabulary import STEPS, STEPS_PER_BAR, TRACKS
+from echelon_engine.vocabulary import DRUM_SOUND, STEPS, STEPS_PER_BAR, TRACKS
 
 # Token ids, as echelon_models.music.tokens names them (a test holds both together).
 FIRST_PITCH, FIRST_DRUM, FIRST_DYNAMICS, FIRST_ARTICULATION, FIRST_DURATION, FIRST_EFFECT = 1, 50, 58, 64, 68, 73
 REPEAT, FILL, BREAK = 78, 79, 80
 LOWEST_PITCH = 36  # MIDI note of FIRST_PITCH
-DRUM_SOUND = 128  # what the ensemble calls drum 0
 
 VELOCITY = np.array([0.2, 0.35, 0.5, 0.65, 0.8, 1.0])
 MF = 3

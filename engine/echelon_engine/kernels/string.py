@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_engine._jit import inlined, kernel
-from echelon_engine.kernels.modal import LOG_1000, decay_slope
+from echelon_engine.kernels.envelope import LOG_1000
+from echelon_engine.kernels.modal import decay_slope
 
 LONGEST = 4096  # samples of the loop: 24 Hz at 96 kHz
 SHORTEST = 7.0  # samples: the interpolator and the loop filter need room

@@ -47,6 +47,17 @@ def start(strip: Any, effect: int) -> None:
 
 
 @kernel
+def clear(strip: Any) -> None:
+    """Forget what the filters and the distortion hold."""
+    for c in range(2):
+        for effect in range(2):
+            strip.band[effect, c] = 0.0
+            strip.low[effect, c] = 0.0
+        strip.last[c] = 0.0
+        strip.root[c] = 1.0
+
+
+@kernel
 def render(sound: Any, strip: Any, levels: Any, lane: int, stride: int, rate_hz: float, frames: int) -> None:
     """Apply the effects that are on to `sound`, float32 (2, >= frames), in place.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echelon_engine._jit import kernel
+from echelon_engine._jit import inlined, kernel
 
 SVF = np.dtype(
     [
@@ -24,6 +24,7 @@ STEPS_PER_OCTAVE = 64
 OCTAVES = 11
 LOWEST_HZ = 10.0
 TABLE = STEPS_PER_OCTAVE * OCTAVES + 2
+_STEPS, _ZERO, _LAST = np.float32(STEPS_PER_OCTAVE), np.float32(0.0), np.float32(TABLE - 2.001)
 
 
 @kernel
@@ -35,6 +36,14 @@ def fill_table(table: NDArray[np.float32], rate_hz: float) -> None:
     for i in range(TABLE):
         cutoff_hz = LOWEST_HZ * 2.0 ** (i / STEPS_PER_OCTAVE)
         table[i] = math.tan(math.pi * min(cutoff_hz / rate_hz, 0.45))
+
+
+@inlined
+def coefficient(table: Any, octave: Any) -> Any:
+    """Return g of a cutoff `octave` octaves (float32 or float64, and so is g) above 10 Hz, clipped to the table."""
+    place = min(max(octave * _STEPS, _ZERO), _LAST)
+    at = np.int32(place)
+    return table[at] + (place - np.float32(at)) * (table[at + 1] - table[at])
 
 
 @kernel
@@ -70,9 +79,7 @@ def render(
         last = now
         root = s
 
-        place = min(max(float(octave[i]) * STEPS_PER_OCTAVE, 0.0), TABLE - 2.001)
-        at = int(place)
-        g = table[at] + (place - at) * (table[at + 1] - table[at])
+        g = coefficient(table, float(octave[i]))
         k = float(damping[i])
         a1 = 1.0 / (1.0 + g * (g + k))
         # v1 = a1 (band + g (x - low));  v2 = low + g v1;  states <- 2 v - state

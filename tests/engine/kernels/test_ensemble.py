@@ -10,6 +10,7 @@ from echelon_bridges import audition
 from echelon_bridges.audition import Mix, Onset
 from echelon_engine._jit import OPTIONS
 from echelon_engine.kernels import console, ensemble
+from echelon_engine.vocabulary import DRUM_SOUND
 from echelon_models.music.tokens import TRACKS
 
 quality = measures("quality_ensemble")
@@ -225,12 +226,12 @@ def test_activity_tells_who_plays() -> None:
     assert list(playing) == [0, 6]
 
 
-def test_note_end_releases() -> None:
-    """`note_end` lets a long note go."""
+def test_drum_on_a_pitched_track_releases_its_note() -> None:
+    """A drum token on the bass track lets a long note go."""
     band = audition.new_ensemble()
     actions = [
         audition.strike(Onset(0.0, 4, 45, 0.65, 1.0, 60.0), RATE),
-        (12000, lambda band: ensemble.note_end(band, 4)),
+        audition.strike(Onset(0.25, 4, DRUM_SOUND, 0.65, 1.0, 1.0), RATE),
     ]
     audition.play(band, 30000, actions, lambda _: quality.mix(**quality.DRY))
     assert ensemble.active(band) == 0
@@ -247,7 +248,6 @@ def test_callback_path_never_allocates() -> None:
         (ensemble.control, (band, still.gain, still.pan, still.parameter, 24000.0, 800)),
         (ensemble.onset, (band, 4, 45, 0.5, 1.0, 1000)),
         (ensemble.effects, (band, 4, 31)),
-        (ensemble.note_end, (band, 4)),
         (ensemble.chord, (band, 145)),
         (ensemble.all_off, (band,)),
         (ensemble.render, (bus, band)),
