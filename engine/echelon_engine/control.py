@@ -310,7 +310,7 @@ def report(engine: Any, shared: Any, now_ns: int) -> None:
     record.section = band.grid[0].section
     record.style = band.grid[0].style if band.grid[0].number else -1
     record.tempo_source = settings.tempo_source
-    record.mode = min(max(settings.mode, 0), MODE_COUNT - 1)
+    record.mode = min(max(band.mode, 0), MODE_COUNT - 1)
     for i in range(record.band.shape[0]):
         record.band[i] = band.parameter[i]
     for i in range(record.track.shape[0]):

@@ -75,12 +75,14 @@ def render(
     block_frames: int = 512,
     commands: NDArray[Any] | None = None,
     composer: Composer | None = None,
+    ask: Callable[[NDArray[Any]], Any] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Rendering:
     """Play limb frames (memory.LIMB_FRAME, times rising from about 0) for `seconds` and return what was heard.
 
     `settings` is a memory.SETTINGS record; `commands` (memory.COMMAND) are notes with their times; without a `composer`
-    the band is silent. `progress` is called with the share done, about twenty times.
+    the band is silent. `ask` gets the new control records of each block and may return other SETTINGS, taken with the
+    next control frame, or None. `progress` is called with the share done, about twenty times.
     """
     units.link()
     shared = new_shared(rate_hz, block_frames)
@@ -111,6 +113,10 @@ def render(
         n = min(block_frames, samples - start)
         sound[start : start + n] = out[:n]
         before, taken = taken, take_records(records, taken, shared)
+        if ask is not None and (asked_for := ask(records[before:taken])) is not None:
+            settings = asked_for.copy()
+            settings["route"] = (0, 1)
+            rings.publish(shared["settings"], np.array([settings]))
         if composer is not None and (grid := composer.feed(records[before:taken], settings)) is not None:
             rings.publish(shared["grids"], grid)
         if progress is not None and start >= next_report:

@@ -39,6 +39,7 @@ SEQUENCE = np.dtype(
         ("next_sample", np.int64),  # .. and when
         ("level", np.float64),  # 0..1, of the whole band
         ("rest_s", np.float64),  # for how long the body has rested
+        ("mode", np.int64),  # of the conductor, since the last bar line
         ("sounding", np.int64),  # 1 while the band is switched on and has a grid
         ("effects", np.int64, (TRACKS,)),  # as the ensemble was last told
         ("grid", GRID, (1,)),  # the one that plays
@@ -110,8 +111,8 @@ def listen(engine: Any) -> None:
 
 
 @kernel
-def loudness(engine: Any) -> float:
-    """Return the level 0..1 of the whole band: it fades when it is switched off, or when the body rests for long."""
+def loudness(engine: Any) -> None:
+    """Renew the level 0..1 of the whole band: it fades when it is switched off, or when the body rests for long."""
     state, settings = engine.sequence, engine.settings[0]
     state.rest_s = state.rest_s + DT if engine.machine.level <= 0.0 else 0.0
     state.sounding = int64(settings.band != 0 and state.waiting[0].number != 0)
@@ -121,7 +122,24 @@ def loudness(engine: Any) -> float:
         state.level = max(state.level - DT / FADE_S, 0.0)
     else:
         state.level = 1.0
-    return float(state.level)
+
+
+@kernel
+def mix(engine: Any) -> None:
+    """Write the gain and place of each track, from what people set and what the grid's style says."""
+    state, settings = engine.sequence, engine.settings[0]
+    grid = state.grid[0]
+    solo = False
+    for track in range(TRACKS):
+        solo = solo or settings.track_solo[track] != 0
+    for track in range(TRACKS):
+        heard = settings.track_mute[track] == 0 and (not solo or settings.track_solo[track] != 0)
+        db = np.float64(settings.band_db) + np.float64(settings.track_db[track]) + np.float64(grid.level_db[track])
+        db = db if finite_number(db) else np.float64(LEAST_DB)
+        gain = state.level * state.level * 10.0 ** (min(max(db, LEAST_DB), MOST_DB) / 20.0) if heard else 0.0
+        state.gain[track] = np.float32(gain)
+        pan = np.float64(settings.track_pan[track]) + np.float64(grid.pan[track])
+        state.pan[track] = np.float32(min(max(pan, -1.0), 1.0) if finite_number(pan) else 0.0)
 
 
 @kernel
@@ -130,7 +148,7 @@ def conduct(engine: Any, samples: int) -> None:
     state, clock, settings = engine.sequence, engine.clock, engine.settings[0]
     grid = state.grid[0]
     listen(engine)
-    conducting.step(state.parameter[:], state.conducting, state.source[:], int64(settings.mode), DT)
+    conducting.step(state.parameter[:], state.conducting, state.source[:], state.mode, DT)
     rhythm = engine.commitment
     tempo.step(
         state.tempo,
@@ -145,18 +163,8 @@ def conduct(engine: Any, samples: int) -> None:
         clock.beat,
         DT,
     )
-    solo = False
-    for track in range(TRACKS):
-        solo = solo or settings.track_solo[track] != 0
-    level = loudness(engine)
-    for track in range(TRACKS):
-        heard = settings.track_mute[track] == 0 and (not solo or settings.track_solo[track] != 0)
-        db = np.float64(settings.band_db) + np.float64(settings.track_db[track]) + np.float64(grid.level_db[track])
-        db = db if finite_number(db) else np.float64(LEAST_DB)
-        gain = level * level * 10.0 ** (min(max(db, LEAST_DB), MOST_DB) / 20.0) if heard else 0.0
-        state.gain[track] = np.float32(gain)
-        pan = np.float64(settings.track_pan[track]) + np.float64(grid.pan[track])
-        state.pan[track] = np.float32(min(max(pan, -1.0), 1.0) if finite_number(pan) else 0.0)
+    loudness(engine)
+    mix(engine)
     beat_samples = 60.0 * clock.rate_hz / clock.tempo_bpm
     ensemble.control(engine.ensemble, state.gain[:], state.pan[:], state.parameter[:], beat_samples, samples)
     place(engine)
@@ -185,12 +193,17 @@ def whole_step(engine: Any, count: int) -> None:
     """Play one sixteenth, the `count`-th since beat 0; at a bar line the newest grid takes the place of the last."""
     state = engine.sequence
     at = count % STEPS
+    if count % STEPS_PER_BAR == 0:
+        state.mode = engine.settings[0].mode
     new = state.waiting[0].number != state.grid[0].number
     if new and (count % STEPS_PER_BAR == 0 or state.grid[0].number == 0):
         if state.grid[0].number == 0 and int64(engine.settings[0].tempo_source) == tempo.STYLE:
             tempo.jump(state.tempo, np.float64(state.waiting[0].tempo_bpm))  # nothing has played yet
         copy(state.grid[0], state.waiting[0])
         sequencer.enter(state.sequencer, state.grid[0].cell, int64(at))
+        mix(engine)  # of another style, perhaps: what it strikes now is to sound so from its attack on
+        for track in range(TRACKS):
+            ensemble.place(engine.ensemble, int64(track), state.gain[track], state.pan[track])
     elif at == 0:
         sequencer.enter(state.sequencer, state.grid[0].cell, int64(0))
     sequencer.read(state.sequencer, state.grid[0].cell, int64(at))

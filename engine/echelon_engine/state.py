@@ -192,6 +192,7 @@ def new_engine(
     engine["coupled_weights"] = weights.coupled
     engine["lim_rps_weights"] = weights.lim_rps
     engine["position"] = 0.5
+    engine["sequence"]["mode"] = settings["mode"]
     tempo.init(engine["sequence"]["tempo"], float(settings["tempo_bpm"]))
     units.compiled("prepare").ctypes(engine.__array_interface__["data"][0], rate_hz, 0)
     return engine

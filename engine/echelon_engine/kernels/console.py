@@ -31,6 +31,7 @@ DRUM_OF_TRACK = np.array([0, SD, HAT, CP], np.int64)
 MASTER = 0.64
 CEILING = np.float32(0.58)  # where the bus saturates: -4.7 dBFS
 TOGGLE_S = 0.012  # an effect comes and goes
+PLACE_S = 0.004  # a sounding track is put elsewhere: soon enough for the attack that is to sound so
 HOLD_S = 0.1  # a track's filters ring out
 BLOCK_HZ = 12.0
 ROOM_DECAY_S = 1.1  # at reverb 0, and what 1 adds

@@ -38,6 +38,7 @@ ENSEMBLE = np.dtype(
         ("drum_sound", np.int64, (TRACKS,)),  # last struck
         ("gain", np.float64, (TRACKS,)),  # newest finite values
         ("pan", np.float64, (TRACKS,)),
+        ("trim", np.float64, (TRACKS,)),  # of each track's level: balance, bass weight, pad level
         ("parameter", np.float64, (BAND_LANES,)),
         ("hold", np.int64, (TRACKS,)),  # samples for which a track is still computed
         ("echo_hold", np.int64),
@@ -166,6 +167,28 @@ def effects(ensemble: Any, track: int, bits: int) -> None:
 
 
 @kernel
+def _level(ensemble: Any, track: int, gain: float, pan: float, frames: int) -> None:
+    """Let a track's gain and place go to finite values within `frames` samples."""
+    if finite_number(gain):
+        ensemble.gain[track] = min(max(float(gain), 0.0), 8.0)
+    if finite_number(pan):
+        ensemble.pan[track] = min(max(float(pan), -1.0), 1.0)
+    level = ensemble.trim[track] * ensemble.gain[track]
+    angle = 0.25 * math.pi * (ensemble.pan[track] + 1.0)
+    glide.head(ensemble.glide, int64(console.LEFT + track), level * math.sqrt(2.0) * math.cos(angle), frames)
+    glide.head(ensemble.glide, int64(console.RIGHT + track), level * math.sqrt(2.0) * math.sin(angle), frames)
+
+
+@kernel
+def place(ensemble: Any, track: int, gain: float, pan: float) -> None:
+    """Put a track at another gain and place between two control frames: at once at rest, else without a click."""
+    if gain == ensemble.gain[track] and pan == ensemble.pan[track]:
+        return
+    at_rest = ensemble.hold[track] <= 0 and not _sounds(ensemble, track)
+    _level(ensemble, track, gain, pan, int64(0) if at_rest else int64(console.PLACE_S * ensemble.rate_hz))
+
+
+@kernel
 def control(
     ensemble: Any,
     gain: NDArray[np.float32],
@@ -191,18 +214,13 @@ def control(
     pad = 10.0 ** ((15.0 * now[console.PAD_LEVEL] - 12.0) / 20.0)
     lanes = ensemble.glide
     for t in range(TRACKS):
-        if finite_number(gain[t]):
-            ensemble.gain[t] = min(max(float(gain[t]), 0.0), 8.0)
-        if finite_number(pan[t]):
-            ensemble.pan[t] = min(max(float(pan[t]), -1.0), 1.0)
-        level = console.BALANCE[t] * ensemble.gain[t]
+        trim = console.BALANCE[t]
         if t in (console.KICK, console.BASS):
-            level *= bass
+            trim *= bass
         if t in (console.PAD, console.VOX, console.AMB):
-            level *= pad
-        angle = 0.25 * math.pi * (ensemble.pan[t] + 1.0)
-        glide.head(lanes, int64(console.LEFT + t), level * math.sqrt(2.0) * math.cos(angle), ramp)
-        glide.head(lanes, int64(console.RIGHT + t), level * math.sqrt(2.0) * math.sin(angle), ramp)
+            trim *= pad
+        ensemble.trim[t] = trim
+        _level(ensemble, int64(t), gain[t], pan[t], ramp)
         _sends(ensemble, int64(t), ramp)
         ensemble.activity[t] = math.sqrt(ensemble.heard[t] / max(2 * ensemble.metered, 1))
         ensemble.heard[t] = 0.0

@@ -227,11 +227,11 @@ def test_activity_tells_who_plays() -> None:
 
 
 def test_drum_on_a_pitched_track_releases_its_note() -> None:
-    """A drum token on the bass track lets a long note go."""
+    """A rim shot on the bass track lets a long note go."""
     band = audition.new_ensemble()
     actions = [
         audition.strike(Onset(0.0, 4, 45, 0.65, 1.0, 60.0), RATE),
-        audition.strike(Onset(0.25, 4, DRUM_SOUND, 0.65, 1.0, 1.0), RATE),
+        audition.strike(Onset(0.25, 4, DRUM_SOUND + 5, 0.65, 1.0, 1.0), RATE),
     ]
     audition.play(band, 30000, actions, lambda _: quality.mix(**quality.DRY))
     assert ensemble.active(band) == 0
