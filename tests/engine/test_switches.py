@@ -94,8 +94,9 @@ def test_another_style_sounds_so_from_its_first_attack(play) -> None:
     quiet["level_db"][0, KICK], quiet["pan"][0, KICK] = -24.0, 0.8
     after["cell"][0, KICK, [16, 20]] = BD
     switched, same = play(quiet, second=after), play(loud, second=after)
-    assert np.abs(same.sound[2 * RATE : 2 * RATE + 4800]).max() > 0.02
-    assert np.allclose(switched.sound, same.sound, atol=1e-6)
+    peak = np.abs(same.sound[2 * RATE : 2 * RATE + 4800]).max()
+    assert peak > 0.02
+    assert np.abs(switched.sound - same.sound).max() < 0.005 * peak  # the band's parameters are on their way, too
 
 
 def test_another_style_does_not_click_in_what_still_sounds(play) -> None:
