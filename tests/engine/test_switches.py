@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ensembles import measures
+from measures import measures
 from numpy.typing import NDArray
 
 from echelon_engine import offline
 from echelon_engine.memory import GRID
 from echelon_engine.vocabulary import MODES, TRACK_NAMES
 
-sounds = measures().measures
+sounds = measures("audio_measures")
 RATE = 48000
 KICK, BASS, PAD = (TRACK_NAMES.index(name) for name in ("kick", "bass", "pad"))
 BD, A2, E4, HALF_NOTE = 50, 10, 29, 72  # tokens
