@@ -7,6 +7,7 @@ lives in a directory named by a hash of every source file of the engine: any edi
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -18,6 +19,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+from numba.core.caching import IndexDataCacheFile
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -95,6 +97,29 @@ def _name_records_briefly() -> None:
 
 
 _name_records_briefly()
+
+
+def _save_one_at_a_time() -> None:
+    """Let one process at a time add to the cache.
+
+    Numba lists what it has compiled of a function in one file, and numbers the code by it. Two processes that compile
+    the same function for different records at once give both the same number; the list may then name one and the code
+    be the other's, for good: arrays are refused, or memory is overwritten.
+    """
+    original = IndexDataCacheFile.save
+
+    def save(self: Any, key: Any, data: Any) -> None:
+        with contextlib.ExitStack() as held:
+            with contextlib.suppress(OSError):
+                CACHE_DIR.mkdir(parents=True, exist_ok=True)
+                lock = held.enter_context((CACHE_DIR / "lock").open("w"))
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            original(self, key, data)
+
+    IndexDataCacheFile.save = save
+
+
+_save_one_at_a_time()
 
 # Reductions may be reordered into SIMD lanes and products fused; NaN and infinity keep their meaning,
 # because the guards against them must survive the optimiser.

@@ -2,8 +2,10 @@
 
 import os
 import subprocess
+import threading
 
 import pytest
+from numba.core.caching import IndexDataCacheFile
 
 from echelon_engine import _jit, units
 from echelon_engine.errors import UserError
@@ -48,6 +50,28 @@ def test_a_compiler_that_cannot_speed_up_compiles_the_plain_way(empty_cache, mon
     monkeypatch.setattr(subprocess, "Popen", broken)
     assert units.compile_cold(1) == ["start"]
     assert units.missing() == []
+
+
+def test_two_that_compile_at_once_do_not_mix_up_their_code(empty_cache, monkeypatch) -> None:
+    """What one adds to a function's cache while another is about to, both find again."""
+    one, other = (IndexDataCacheFile(str(empty_cache), "function", "stamp") for _ in range(2))
+    empty_cache.mkdir(parents=True)
+    begun, done = threading.Event(), threading.Event()
+    keep = one._save_index
+
+    def slowly(overloads) -> None:
+        begun.set()
+        done.wait(0.5)  # as long as that, the other may do all it wants to
+        keep(overloads)
+
+    monkeypatch.setattr(one, "_save_index", slowly)
+    first = threading.Thread(target=one.save, args=("one", "code of one"))
+    first.start()
+    assert begun.wait(10.0)
+    other.save("other", "code of the other")
+    done.set()
+    first.join()
+    assert (other.load("one"), other.load("other")) == ("code of one", "code of the other")
 
 
 def test_old_caches_are_removed(tmp_path, monkeypatch) -> None:
