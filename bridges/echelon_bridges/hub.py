@@ -20,7 +20,7 @@ from echelon_bridges.fusion.roles import BODY, Place, Roles, parse_place, parse_
 from echelon_bridges.fusion.seats import Seats
 from echelon_bridges.motion.pose import LiveBody
 from echelon_bridges.phones import DEVICES_AT_MOST, FORGOTTEN_NS, Phones
-from echelon_bridges.protocol import adapters
+from echelon_bridges.protocol import adapters, mocopi
 from echelon_bridges.protocol.refusal import Refusal
 from echelon_bridges.protocol.sniff import is_vmc, protocol_of
 from echelon_bridges.sensors import Inlet, Sensor, open_sensors
@@ -52,6 +52,7 @@ class Hub:
         """
         parse_roles(config.sensors.roles)
         LiveBody.load()
+        mocopi.load()
         sensors, warnings = open_sensors(config)
         return cls(sensors, config), warnings
 
