@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_bridges import status as status_document
+from echelon_bridges.lane_values import values
 from echelon_bridges.messages.bars import grid_id
 from echelon_bridges.messages.fields import (
     BandPositions,
@@ -40,12 +41,8 @@ from echelon_engine.memory import (
     PRESENT,
     SYNTHETIC,
 )
-from echelon_engine.parameters import PARAMETERS
 
-_LOW, _HIGH = np.array([p.low for p in PARAMETERS]), np.array([p.high for p in PARAMETERS])
-_LOG, _SQUARE = (np.array([p.curve == curve for p in PARAMETERS]) for curve in ("log", "square"))
 _COMPONENTS = CONTROL["x"].shape[0]  # of the motion state
-_RATIO = np.where(_LOG, _HIGH / np.where(_LOG, _LOW, 1.0), 1.0)
 
 
 class Stamp(NamedTuple):
@@ -60,14 +57,6 @@ class Stamp(NamedTuple):
 def stamp(engine: str, sequence: int) -> Stamp:
     """Return the stamp of a message made now."""
     return Stamp(engine, sequence, time.monotonic_ns(), round(time.time(), 6))
-
-
-def values(positions: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the values of positions 0..1 (32,) in the lanes' units, as `Parameter.value` does for one."""
-    p = np.clip(positions, 0.0, 1.0)
-    # linear low + p (high - low);  square low + p^2 (high - low);  log low (high / low)^p
-    found: NDArray[np.float64] = np.where(_LOG, _LOW * _RATIO**p, _LOW + np.where(_SQUARE, p * p, p) * (_HIGH - _LOW))
-    return found
 
 
 def _floats(record: np.dtype[Any], *names: str) -> NDArray[np.int64]:
@@ -123,7 +112,7 @@ def state(record: Any, made: Stamp, book: Book | None = None) -> State:
         commitment=c,
         energy=energy,
         x=rest[2:8],
-        x_valid=_known(record),
+        x_valid=_known(int(record["x_valid"])),
         lr_pan=lr_pan,
         transition_intensity=transition,
         dell_coherence=coherence,
@@ -181,21 +170,26 @@ def grid(record: Any, session: str, made: Stamp, book: Book) -> Grid | None:
 
 def performers(states: NDArray[Any], made: Stamp) -> Performers:
     """Return what performers.PERFORMER (n,) say, rounded to 6 decimals."""
-    rows = []
-    for one in states:
-        c, energy, tempo, phase = finite([one["c"], one["energy"], one["tempo_bpm"], one["phase"]]).round(6).tolist()
-        rows.append(
-            Performer(
-                performer=int(one["performer"]),
-                present=bool(one["present"]),
-                commitment=c,
-                energy=energy,
-                tempo_bpm=tempo,
-                phase=phase,
-                x=finite(one["x"]).round(6).tolist(),
-                x_valid=_known(one),
-            )
+    columns = [states[name] for name in ("c", "energy", "tempo_bpm", "phase", "x")]
+    rows = [
+        Performer(
+            performer=number,
+            present=bool(present),
+            commitment=c,
+            energy=energy,
+            tempo_bpm=tempo,
+            phase=phase,
+            x=x,
+            x_valid=_known(valid),
         )
+        for number, present, valid, (c, energy, tempo, phase, *x) in zip(
+            states["performer"].tolist(),
+            states["present"].tolist(),
+            states["x_valid"].tolist(),
+            finite(np.column_stack(columns)).round(6).tolist(),
+            strict=True,
+        )
+    ]
     return Performers(**made._asdict(), time_ns=int(states["time_ns"][0]), performers=rows)
 
 
@@ -256,9 +250,8 @@ def body(frame: Any, made: Stamp) -> Body:
     )
 
 
-def _known(record: Any) -> list[bool]:
+def _known(valid: int) -> list[bool]:
     """Return which components of the motion state have a source: the bits of `x_valid`."""
-    valid = int(record["x_valid"])
     return [bool(valid >> i & 1) for i in range(_COMPONENTS)]
 
 

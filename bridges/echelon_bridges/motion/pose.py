@@ -143,16 +143,8 @@ class LiveBody:
         flags: int = 0,
     ) -> Frames:
         """Return one LIMB_FRAME record `(1,)` of local rotations `(27, 4)` (any length 0.5..2) and the root's place."""
+        x, y, z = map(float, origin)
+        turns = np.ascontiguousarray(rotations, np.float64)
         record: Frames = np.zeros(1, LIMB_FRAME)
-        self.refused_bones += self._make(
-            record,
-            self._body,
-            np.ascontiguousarray(rotations, np.float64),
-            *map(float, origin),
-            time_ns,
-            arrival_ns,
-            number,
-            valid,
-            flags,
-        )
+        self.refused_bones += self._make(record, self._body, turns, x, y, z, time_ns, arrival_ns, number, valid, flags)
         return record
