@@ -17,23 +17,30 @@ LOG, SQUARE = CURVES.index("log"), CURVES.index("square")
 _LOG_RATIO = np.log(np.where(_CURVE == LOG, _HIGH / np.where(_CURVE == LOG, _LOW, 1.0), 1.0))
 
 
-def values(positions: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the values (32,) float64 of positions 0..1 (32,) in the lanes' units: `Parameter.value` of all at once."""
-    found = np.empty(LANES)
+def told(positions: NDArray[Any]) -> NDArray[np.float64]:
+    """Return positions 0..1 (32,) and their values in the lanes' units, (2, 32) float64; 0 for what is not finite."""
+    found = np.empty((2, LANES))
     _fill(found, np.asarray(positions, np.float64))
     return found
 
 
+def values(positions: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the values (32,) of positions (32,): `Parameter.value` of all at once."""
+    return told(positions)[1]
+
+
 @kernel
-def _fill(value: Any, position: Any) -> None:
+def _fill(found: Any, positions: Any) -> None:
     # linear low + p (high - low);  square low + p^2 (high - low);  log low (high / low)^p
     for lane in range(LANES):
-        p = min(max(position[lane], 0.0), 1.0)
+        position = positions[lane] if abs(positions[lane]) < np.inf else 0.0  # false for NaN too
+        p = min(max(position, 0.0), 1.0)
+        found[0, lane] = position
         if _CURVE[lane] == LOG:
-            value[lane] = _LOW[lane] * np.exp(p * _LOG_RATIO[lane])
+            found[1, lane] = _LOW[lane] * np.exp(p * _LOG_RATIO[lane])
         else:
             shaped = p * p if _CURVE[lane] == SQUARE else p
-            value[lane] = _LOW[lane] + shaped * (_HIGH[lane] - _LOW[lane])
+            found[1, lane] = _LOW[lane] + shaped * (_HIGH[lane] - _LOW[lane])
 
 
-values(np.zeros(LANES, np.float32))  # compiled or loaded now: no message waits for it
+told(np.zeros(LANES, np.float32))  # compiled or loaded now: no message waits for it

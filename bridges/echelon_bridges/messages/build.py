@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from echelon_bridges import lane_values
 from echelon_bridges import status as status_document
-from echelon_bridges.lane_values import values
 from echelon_bridges.messages.bars import grid_id
 from echelon_bridges.messages.fields import (
     BandPositions,
@@ -80,15 +80,15 @@ _BODY = _floats(LIMB_FRAME, "heading", "origin", "rotation", "position")
 
 def params(record: Any, made: Stamp) -> Params:
     """Return the parameters of one memory.CONTROL, positions and values rounded to 6 decimals."""
-    positions = finite(record["position"])
+    positions, values = lane_values.told(record["position"]).round(6).tolist()
     return Params(
         **made._asdict(),
         epoch=int(record["epoch"]),
         frame=int(record["frame"]),
         time_ns=int(record["time_ns"]),
         motion_ns=int(record["motion_arrival_ns"]),
-        position=Positions(*positions.round(6).tolist()),
-        value=Values(*values(positions).round(6).tolist()),
+        position=Positions(*positions),
+        value=Values(*values),
     )
 
 

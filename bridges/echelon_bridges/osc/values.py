@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echelon_bridges.lane_values import values as parameter_values
+from echelon_bridges import lane_values
 from echelon_bridges.motion.skeleton import NAMES
 from echelon_bridges.osc.layout import SIZES, Layout
 from echelon_bridges.status import latency_ms
@@ -131,9 +131,7 @@ class Present:
 
     def bundles(self, control: Any, stamp: tuple[int, int, int, float]) -> list[memoryview]:
         """Return the datagrams that say one memory.CONTROL; valid until the next call."""
-        position = control["position"]
-        self._params[:, 0] = position
-        self._params[:, 1] = parameter_values(position)
+        self._params[:] = lane_values.told(control["position"]).T
         self._copied.copy(control, self._words)
         for slot, make in self._made:
             slot[:] = make(control)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from echelon_bridges import lane_values
 from echelon_bridges.messages import build, commands, encoding, fields, limbs, table
 from echelon_bridges.messages.commands import COMMANDS, Cue, Get, PlayNote, Set, Status, control_fields
 from echelon_bridges.messages.grids import Book
@@ -52,7 +53,7 @@ def test_values_are_the_parameters_own() -> None:
     """The vectorised curve gives what each parameter's own function gives."""
     for position in (0.0, 0.3, 1.0, 1.5):
         expected = [row.value(position) for row in PARAMETERS]
-        np.testing.assert_allclose(build.values(np.full(32, position)), expected, rtol=1e-12)
+        np.testing.assert_allclose(lane_values.values(np.full(32, position)), expected, rtol=1e-12)
 
 
 def test_params_carry_lanes_by_name() -> None:
