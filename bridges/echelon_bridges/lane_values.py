@@ -26,7 +26,8 @@ def told(positions: NDArray[Any]) -> NDArray[np.float64]:
 
 def values(positions: NDArray[Any]) -> NDArray[np.float64]:
     """Return the values (32,) of positions (32,): `Parameter.value` of all at once."""
-    return told(positions)[1]
+    found: NDArray[np.float64] = told(positions)[1]
+    return found
 
 
 @kernel

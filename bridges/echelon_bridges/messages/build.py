@@ -19,6 +19,7 @@ from echelon_bridges.messages.fields import (
     Note,
     Performer,
     Positions,
+    Scalars,
     Values,
     finite,
     level_db,
@@ -76,17 +77,19 @@ _STATE = _floats(
 )  # fmt: skip
 _LATENTS = CONTROL["latent"].shape[0]
 _BODY = _floats(LIMB_FRAME, "heading", "origin", "rotation", "position")
+_OF_CONTROL, _OF_LIMB_FRAME = Scalars(CONTROL), Scalars(LIMB_FRAME)
 
 
 def params(record: Any, made: Stamp) -> Params:
     """Return the parameters of one memory.CONTROL, positions and values rounded to 6 decimals."""
+    seen = _OF_CONTROL.of(record.tobytes())
     positions, values = lane_values.told(record["position"]).round(6).tolist()
     return Params(
         **made._asdict(),
-        epoch=int(record["epoch"]),
-        frame=int(record["frame"]),
-        time_ns=int(record["time_ns"]),
-        motion_ns=int(record["motion_arrival_ns"]),
+        epoch=seen["epoch"],
+        frame=seen["frame"],
+        time_ns=seen["time_ns"],
+        motion_ns=seen["motion_arrival_ns"],
         position=Positions(*positions),
         value=Values(*values),
     )
@@ -94,17 +97,19 @@ def params(record: Any, made: Stamp) -> Params:
 
 def state(record: Any, made: Stamp, book: Book | None = None) -> State:
     """Return the state in one memory.CONTROL, rounded to 6 decimals; `book` knows the styles' names."""
-    flags = int(record["flags"])
+    raw = record.tobytes()
+    seen = _OF_CONTROL.of(raw)
+    flags = seen["flags"]
     # All fields in one turn: one by one they take thrice as long.
-    numbers = finite(np.frombuffer(record.tobytes(), np.float32)[_STATE]).round(6).tolist()
+    numbers = finite(np.frombuffer(raw, np.float32)[_STATE]).round(6).tolist()
     c, energy, lr_pan, transition, coherence, tempo, *rest = numbers
     return State(
         **made._asdict(),
-        epoch=int(record["epoch"]),
-        frame=int(record["frame"]),
-        time_ns=int(record["time_ns"]),
-        motion_ns=int(record["motion_arrival_ns"]),
-        state=state_name(int(record["state"])),
+        epoch=seen["epoch"],
+        frame=seen["frame"],
+        time_ns=seen["time_ns"],
+        motion_ns=seen["motion_arrival_ns"],
+        state=state_name(seen["state"]),
         present=bool(flags & PRESENT),
         held=bool(flags & HELD),
         frozen=bool(flags & FROZEN),
@@ -112,32 +117,31 @@ def state(record: Any, made: Stamp, book: Book | None = None) -> State:
         commitment=c,
         energy=energy,
         x=rest[2:8],
-        x_valid=_known(int(record["x_valid"])),
+        x_valid=_known(seen["x_valid"]),
         lr_pan=lr_pan,
         transition_intensity=transition,
         dell_coherence=coherence,
         freshness=rest[:2],
         latent=Latent(*rest[8 : 8 + _LATENTS]),
         tempo_bpm=tempo,
-        bar=int(record["bar"]),
-        beat=_number(record["beat"]),
-        loudness_db=level_db(float(record["loudness_db"])),
-        voices=int(record["voices"]),
-        latency_ms=status_document.latency_ms(record),
-        band=_band(record, rest[8 + _LATENTS :], book),
+        bar=seen["bar"],
+        beat=_number(seen["beat"]),
+        loudness_db=level_db(seen["loudness_db"]),
+        voices=seen["voices"],
+        latency_ms=status_document.latency_ms(seen),
+        band=_band(seen, rest[8 + _LATENTS :], book),
     )
 
 
-def _band(record: Any, parameters: list[float], book: Book | None) -> BandState | None:
-    number = int(record["grid"])
-    if not number:
+def _band(seen: dict[str, Any], parameters: list[float], book: Book | None) -> BandState | None:
+    if not seen["grid"]:
         return None
     return BandState(
-        grid=number,
-        step=int(record["step"]),
-        section=section_name(int(record["section"])),
-        style=None if book is None else book.style(int(record["style"])),
-        mode=mode_name(int(record["mode"])),
+        grid=seen["grid"],
+        step=seen["step"],
+        section=section_name(seen["section"]),
+        style=None if book is None else book.style(seen["style"]),
+        mode=mode_name(seen["mode"]),
         parameters=BandPositions(*parameters),
     )
 
@@ -233,20 +237,21 @@ def health(
 
 def body(frame: Any, made: Stamp) -> Body:
     """Return one memory.LIMB_FRAME as a message, rounded to 6 decimals."""
-    flags = int(frame["flags"])
-    numbers = finite(np.frombuffer(frame.tobytes(), np.float32)[_BODY]).round(6)  # all in one turn, as in `state`
+    raw = frame.tobytes()
+    seen = _OF_LIMB_FRAME.of(raw)
+    numbers = finite(np.frombuffer(raw, np.float32)[_BODY]).round(6)  # all in one turn, as in `state`
     heading, *origin = numbers[:4].tolist()
     return Body(
         **made._asdict(),
-        time_ns=int(frame["time_ns"]),
-        number=int(frame["number"]),
+        time_ns=seen["time_ns"],
+        number=seen["number"],
         heading=heading,
         origin=origin,
         rotation=numbers[4 : 4 + 4 * LIMBS].reshape(LIMBS, 4).tolist(),
         position=numbers[4 + 4 * LIMBS :].reshape(LIMBS, 3).tolist(),
-        valid=int(frame["valid"]),
-        synthetic=bool(flags & SYNTHETIC),
-        broken=bool(flags & BREAK),
+        valid=seen["valid"],
+        synthetic=bool(seen["flags"] & SYNTHETIC),
+        broken=bool(seen["flags"] & BREAK),
     )
 
 

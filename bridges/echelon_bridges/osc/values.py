@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_bridges import lane_values
+from echelon_bridges.messages.fields import Scalars
 from echelon_bridges.motion.skeleton import NAMES
 from echelon_bridges.osc.layout import SIZES, Layout
 from echelon_bridges.status import latency_ms
@@ -19,19 +20,20 @@ from echelon_engine.band import BAND, BAND_LANES
 from echelon_engine.memory import CONTROL, FROZEN, HELD, LATENT_STATE_NAMES, LIMB_FRAME, LIMBS, MUTED, PRESENT
 from echelon_engine.parameters import LANES, PARAMETERS
 
-Source = str | Callable[[Any], Any]
+Seen = dict[str, Any]  # a record's scalars by name
+Source = str | Callable[[Seen], Any]
 
 
 def _flag(bit: int) -> Source:
-    return lambda control: int(control["flags"]) & bit != 0
+    return lambda seen: seen["flags"] & bit != 0
 
 
-def _latency(control: Any) -> float:
-    latency = latency_ms(control)
+def _latency(seen: Seen) -> float:
+    latency = latency_ms(seen)
     return -1.0 if latency is None else latency
 
 
-# (address below state/, tags, field of memory.CONTROL or what is made from the record)
+# (address below state/, tags, field of memory.CONTROL or what is made from its scalars)
 STATE: tuple[tuple[str, str, Source], ...] = (
     ("epoch", "i", "epoch"),
     ("frame", "i", "frame"),
@@ -45,7 +47,7 @@ STATE: tuple[tuple[str, str, Source], ...] = (
     ("commitment", "f", "c"),
     ("energy", "f", "energy"),
     ("x", "f" * 6, "x"),
-    ("x_valid", "i" * 6, lambda control: [int(control["x_valid"]) >> i & 1 for i in range(6)]),
+    ("x_valid", "i" * 6, lambda seen: [seen["x_valid"] >> i & 1 for i in range(6)]),
     ("z", "f" * 32, "z"),
     ("lr_pan", "f", "lr_pan"),
     ("transition_intensity", "f", "transition_intensity"),
@@ -127,14 +129,15 @@ class Present:
                 copied.append((source, tags, fields.fields[f"m{i}"][1] // 4))  # type: ignore[index]
             else:
                 self._made.append((self._values[f"m{i}"][0], source))
-        self._copied = Copied(CONTROL, copied)
+        self._copied, self._scalars = Copied(CONTROL, copied), Scalars(CONTROL)
 
     def bundles(self, control: Any, stamp: tuple[int, int, int, float]) -> list[memoryview]:
         """Return the datagrams that say one memory.CONTROL; valid until the next call."""
         self._params[:] = lane_values.told(control["position"]).T
         self._copied.copy(control, self._words)
+        seen = self._scalars.of(control.tobytes())
         for slot, make in self._made:
-            slot[:] = make(control)
+            slot[:] = make(seen)
         return self._layout.bundles(self._values, stamp)
 
 
