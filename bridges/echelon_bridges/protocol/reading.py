@@ -137,7 +137,8 @@ def _rotation(raw: Sequence[object], how: App, axis: int) -> tuple[float, ...] |
         w = math.sqrt(max(0.0, rest))
     elif len(raw) >= 4:
         sent = [value if type(value) is float else number(value) for value in raw[:4]]
-        x, y, z, w = (sent[at] for at in how.quaternion_order)
+        first, second, third, fourth = how.quaternion_order
+        x, y, z, w = sent[first], sent[second], sent[third], sent[fourth]
     else:
         return None
     length = math.sqrt(x * x + y * y + z * z + w * w) if max(abs(x), abs(y), abs(z), abs(w)) < 4.0 else math.inf
