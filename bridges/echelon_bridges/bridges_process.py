@@ -185,7 +185,8 @@ class Bridges:
         wait_s = self._tick_s
         if (early_ns := self._heard_ns + GATHER_NS - time.monotonic_ns()) > 0:
             time.sleep(early_ns * 1e-9)
-            wait_s -= early_ns * 1e-9
+            if self.outlets.have_more:
+                wait_s = 0.0
         for key, _ in self._selector.select(wait_s):
             self._heard_ns = time.monotonic_ns()
             key.data(self._heard_ns)
