@@ -115,7 +115,8 @@ class Bridges:
         self._rings, self._shared, self._config = load_rings(), block.shared, config
         header = self._shared["header"]
         self._script = self._open_script()
-        source = None if header["live_seen"] or self._script else motion_source(config)
+        self._live = bool(header["live_seen"])  # for good
+        source = None if self._live or self._script else motion_source(config)
         self._focus = int(header["focus"])
         self._player = None if source is None else Player(source, self._shared["frames"][self._focus], 0)
         self._stand_in = "the motion file" if config.motion.file else "the dancer"
@@ -184,7 +185,8 @@ class Bridges:
         wait_s = self._tick_s
         if (early_ns := self._heard_ns + GATHER_NS - time.monotonic_ns()) > 0:
             time.sleep(early_ns * 1e-9)
-            wait_s -= early_ns * 1e-9
+            if self.outlets.have_more:
+                wait_s = 0.0
         for key, _ in self._selector.select(wait_s):
             self._heard_ns = time.monotonic_ns()
             key.data(self._heard_ns)
@@ -213,6 +215,8 @@ class Bridges:
     def _hear_messages(self) -> None:
         """Take the motion that came in other ways than a port."""
         inbox = self.outlets.inbox
+        if not inbox:
+            return
         for _ in range(min(len(inbox), MESSAGES_A_TURN)):
             performer, device, data, arrival_ns = inbox.popleft()
             if performer >= self._config.motion.performers:
@@ -258,9 +262,12 @@ class Bridges:
 
     def _take_over(self, who: str) -> None:
         """Let a performer in focus who is heard for the first time replace the dancer or the file."""
+        if self._live:
+            return
         header = self._shared["header"]
-        if not header["live_seen"] and int(header["focus"]) in self.hub.take_heard():
+        if int(header["focus"]) in self.hub.take_heard():
             header["live_seen"] = 1
+            self._live = True
             if self._player is not None or self._script is not None:
                 self._player = None  # never back
                 say("notice", text=f"{who} is heard: the performer takes over")
@@ -293,12 +300,12 @@ class Bridges:
         header = self._shared["header"]
         self.outlets.body(int(header["focus"]), taken["motion"][taken["kind"] == TOOK_MOTION])
         self.outlets.grids.add(taken["grid"][taken["kind"] == TOOK_GRID])
-        over = header["live_seen"] or script.ended or header["epoch"] > 1
+        over = self._live or script.ended or header["epoch"] > 1
         if over or self._shared["counters"]["start_ns"]:  # the audio process may be the last to start: it is to wait
             header["scripted"] = 0  # whatever is started from now on is live
         if over:
             self._script = None
-            if not header["live_seen"]:
+            if not self._live:
                 ended = "has ended" if script.ended else "was interrupted; start again to hear it whole"
                 say("notice", text=f"the session {ended}")
 

@@ -20,7 +20,7 @@ from echelon_bridges.fusion.roles import BODY, Place, Roles, parse_place, parse_
 from echelon_bridges.fusion.seats import Seats
 from echelon_bridges.motion.pose import LiveBody
 from echelon_bridges.phones import DEVICES_AT_MOST, FORGOTTEN_NS, Phones
-from echelon_bridges.protocol import adapters
+from echelon_bridges.protocol import adapters, mocopi
 from echelon_bridges.protocol.refusal import Refusal
 from echelon_bridges.protocol.sniff import is_vmc, protocol_of
 from echelon_bridges.sensors import Inlet, Sensor, open_sensors
@@ -52,6 +52,7 @@ class Hub:
         """
         parse_roles(config.sensors.roles)
         LiveBody.load()
+        mocopi.load()
         sensors, warnings = open_sensors(config)
         return cls(sensors, config), warnings
 
@@ -60,13 +61,16 @@ class Hub:
     def read(self, sensor: Sensor, now_ns: int) -> Iterator[tuple[int, Frames]]:
         """Drain a sensor; yield (performer, LIMB_FRAME `(n,)`) in order."""
         for data, host, port, arrival_ns in sensor.port.drain(now_ns):
-            yield from self._hear(sensor, data, host, port, arrival_ns, now_ns)
+            if (played := self._hear(sensor, data, host, port, arrival_ns, now_ns)) is not None:
+                yield played
 
     def inject(self, performer: int, device: str, data: bytes, now_ns: int) -> Iterator[tuple[int, Frames]]:
         """Take a raw payload that came for a performer by another way than a port, from the sender `device`."""
         inlet = self._inlet(performer)
-        if inlet is not None and inlet.port.admits(device, len(data), now_ns):
-            yield from self._hear(inlet, data, device, 0, now_ns, now_ns)
+        if inlet is None or not inlet.port.admits(device, len(data), now_ns):
+            return
+        if (played := self._hear(inlet, data, device, 0, now_ns, now_ns)) is not None:
+            yield played
 
     def offer(self, performer: int, device: str, frames: Frames, now_ns: int) -> Iterator[tuple[int, Frames]]:
         """Take ready LIMB_FRAMEs `(n,)` with times on their sender's clock, as `inject` does."""
@@ -80,8 +84,8 @@ class Hub:
                 inlet.bodies.pop(next(iter(inlet.bodies)))
             body = inlet.bodies[key] = Body("frames", device, 0, performer, Restamped())
         stamped = body.stream.stamp(frames, now_ns)
-        if len(stamped):
-            yield from self._play(inlet, body, stamped, now_ns)
+        if len(stamped) and (played := self._play(inlet, body, stamped, now_ns)) is not None:
+            yield played
 
     def _inlet(self, performer: int) -> Sensor | None:
         if not 0 <= performer < self.performers:
@@ -92,13 +96,14 @@ class Hub:
 
     def _hear(
         self, sensor: Sensor, data: bytes, host: str, port: int, arrival_ns: int, now_ns: int
-    ) -> Iterator[tuple[int, Frames]]:
+    ) -> tuple[int, Frames] | None:
+        """Take one datagram; return the performer and the frames that it plays, None where it plays none."""
         kind = protocol_of(data)
         if kind == "osc" and is_vmc(data):
             kind = "vmc"
         if kind is None:
             sensor.foreign()
-            return
+            return None
         number = sensor.places.of(host, port, now_ns)
         if kind in ("mocopi", "vmc"):
             body = sensor.body(kind, host, number, self._seats.player)
@@ -107,12 +112,12 @@ class Hub:
             decoded = adapters.decode(data)
             if isinstance(decoded, Refusal):
                 sensor.refuse_datagram(decoded)
-                return
+                return None
             sensor.refuse(decoded.refused)
             if not decoded.readings:
                 if decoded.unknown and host not in self.phones.hosts:  # what a phone says besides motion is no noise
                     sensor.foreign()
-                return
+                return None
             readings = decoded.readings
             if readings[0].part:  # trackers of a body never come together with a phone's own sensors
                 body = sensor.body("trackers", host, number, self._seats.player)
@@ -120,20 +125,19 @@ class Hub:
                 sensor.last_heard_ns = now_ns
             else:
                 self.phones.take(sensor, readings, host, number, arrival_ns, now_ns, self.delay_ns)
-                return
-        if frames is not None and len(frames):
-            yield from self._play(sensor, body, frames, now_ns)
+                return None
+        return self._play(sensor, body, frames, now_ns) if frames is not None and len(frames) else None
 
     # Bodies
 
-    def _play(self, sensor: Sensor, body: Body, frames: Frames, now_ns: int) -> Iterator[tuple[int, Frames]]:
-        """Yield the frames of a body that has a seat, count those of one that has none."""
+    def _play(self, sensor: Sensor, body: Body, frames: Frames, now_ns: int) -> tuple[int, Frames] | None:
+        """Return the frames of a body that has a seat with its performer, count those of one that has none."""
         body.take(frames, self.delay_ns)
         sensor.last_heard_ns = now_ns
         assigned = self._assigned(body)
         if assigned is not None and assigned[1] != BODY:
             sensor.refuse(len(frames))
-            return
+            return None
         seat = self._seats.seat(
             body,
             body.own,
@@ -144,14 +148,14 @@ class Hub:
         )
         if seat is None:
             sensor.refuse(len(frames))
-            return
+            return None
         if self._before[seat] is not body:
             self._before[seat] = body
             frames["flags"][0] |= BREAK
         self._centres[seat].apply(frames)
         sensor.frames += len(frames)
         self._heard.add(seat)
-        yield seat, frames
+        return seat, frames
 
     def _assigned(self, body: Body) -> Place | None:
         """Return where a body was assigned to; an address whose phone has a role says nothing about its body."""

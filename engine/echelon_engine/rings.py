@@ -115,7 +115,8 @@ def take(items: Any, triple: Any) -> bool:
 def newest(triple: Any) -> Any:
     """Return a copy of the newest value of a triple buffer, taken before or not, while its reader is not running."""
     waiting = int(triple["middle"][0])
-    return triple["slot"][waiting & 3 if waiting & FRESH else int(triple["front"][0])].copy()
+    found = triple["slot"][waiting & 3 if waiting & FRESH else int(triple["front"][0])]
+    return np.frombuffer(bytearray(found.tobytes()), found.dtype)[0]  # bytes: NumPy copies field by field
 
 
 @kernel

@@ -55,9 +55,9 @@ def perform(
             t = sent / 60
             for host, side in (("right", 1.0), ("left", -1.0)):
                 for data in PHONES[app](wave(t, beats=t < still_after_s, side=side), host):
-                    assert not list(hub._hear(sensor, data, host, 1, now_ns, now_ns))
+                    assert hub._hear(sensor, data, host, 1, now_ns, now_ns) is None
             for data in PHONES["zigsim"](Phone(gravity=lean, time_s=t), "torso"):
-                list(hub._hear(sensor, data, "torso", 1, now_ns, now_ns))
+                hub._hear(sensor, data, "torso", 1, now_ns, now_ns)
             sent += 1
         hub.publish(shared["devices"], rings.publish, 0, now_ns)
         process(out, engine, shared)

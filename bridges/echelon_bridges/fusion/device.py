@@ -87,9 +87,12 @@ class Device:
             self._last_s[kind] = time_s
         self._seen[kind] = arrival_ns
         if kind == "rotation":
-            size = math.sqrt(math.fsum(value * value for value in values))
-            if len(values) == 4 and size > 0.5:
-                self._rotation = tuple(value / size for value in values)
+            if len(values) != 4:
+                return
+            x, y, z, w = values
+            size = math.sqrt(x * x + y * y + z * z + w * w)
+            if size > 0.5:
+                self._rotation = (x / size, y / size, z / size, w / size)
             return
         if len(values) != 3:
             return

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from echelon_bridges import lane_values
 from echelon_bridges import status as status_document
 from echelon_bridges.messages.bars import grid_id
 from echelon_bridges.messages.fields import (
@@ -18,6 +19,7 @@ from echelon_bridges.messages.fields import (
     Note,
     Performer,
     Positions,
+    Scalars,
     Values,
     finite,
     level_db,
@@ -40,12 +42,8 @@ from echelon_engine.memory import (
     PRESENT,
     SYNTHETIC,
 )
-from echelon_engine.parameters import PARAMETERS
 
-_LOW, _HIGH = np.array([p.low for p in PARAMETERS]), np.array([p.high for p in PARAMETERS])
-_LOG, _SQUARE = (np.array([p.curve == curve for p in PARAMETERS]) for curve in ("log", "square"))
 _COMPONENTS = CONTROL["x"].shape[0]  # of the motion state
-_RATIO = np.where(_LOG, _HIGH / np.where(_LOG, _LOW, 1.0), 1.0)
 
 
 class Stamp(NamedTuple):
@@ -60,14 +58,6 @@ class Stamp(NamedTuple):
 def stamp(engine: str, sequence: int) -> Stamp:
     """Return the stamp of a message made now."""
     return Stamp(engine, sequence, time.monotonic_ns(), round(time.time(), 6))
-
-
-def values(positions: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the values of positions 0..1 (32,) in the lanes' units, as `Parameter.value` does for one."""
-    p = np.clip(positions, 0.0, 1.0)
-    # linear low + p (high - low);  square low + p^2 (high - low);  log low (high / low)^p
-    found: NDArray[np.float64] = np.where(_LOG, _LOW * _RATIO**p, _LOW + np.where(_SQUARE, p * p, p) * (_HIGH - _LOW))
-    return found
 
 
 def _floats(record: np.dtype[Any], *names: str) -> NDArray[np.int64]:
@@ -87,35 +77,39 @@ _STATE = _floats(
 )  # fmt: skip
 _LATENTS = CONTROL["latent"].shape[0]
 _BODY = _floats(LIMB_FRAME, "heading", "origin", "rotation", "position")
+_OF_CONTROL, _OF_LIMB_FRAME = Scalars(CONTROL), Scalars(LIMB_FRAME)
 
 
 def params(record: Any, made: Stamp) -> Params:
     """Return the parameters of one memory.CONTROL, positions and values rounded to 6 decimals."""
-    positions = finite(record["position"])
+    seen = _OF_CONTROL.of(record.tobytes())
+    positions, values = lane_values.told(record["position"]).round(6).tolist()
     return Params(
         **made._asdict(),
-        epoch=int(record["epoch"]),
-        frame=int(record["frame"]),
-        time_ns=int(record["time_ns"]),
-        motion_ns=int(record["motion_arrival_ns"]),
-        position=Positions(*positions.round(6).tolist()),
-        value=Values(*values(positions).round(6).tolist()),
+        epoch=seen["epoch"],
+        frame=seen["frame"],
+        time_ns=seen["time_ns"],
+        motion_ns=seen["motion_arrival_ns"],
+        position=Positions(*positions),
+        value=Values(*values),
     )
 
 
 def state(record: Any, made: Stamp, book: Book | None = None) -> State:
     """Return the state in one memory.CONTROL, rounded to 6 decimals; `book` knows the styles' names."""
-    flags = int(record["flags"])
+    raw = record.tobytes()
+    seen = _OF_CONTROL.of(raw)
+    flags = seen["flags"]
     # All fields in one turn: one by one they take thrice as long.
-    numbers = finite(np.frombuffer(record.tobytes(), np.float32)[_STATE]).round(6).tolist()
+    numbers = finite(np.frombuffer(raw, np.float32)[_STATE]).round(6).tolist()
     c, energy, lr_pan, transition, coherence, tempo, *rest = numbers
     return State(
         **made._asdict(),
-        epoch=int(record["epoch"]),
-        frame=int(record["frame"]),
-        time_ns=int(record["time_ns"]),
-        motion_ns=int(record["motion_arrival_ns"]),
-        state=state_name(int(record["state"])),
+        epoch=seen["epoch"],
+        frame=seen["frame"],
+        time_ns=seen["time_ns"],
+        motion_ns=seen["motion_arrival_ns"],
+        state=state_name(seen["state"]),
         present=bool(flags & PRESENT),
         held=bool(flags & HELD),
         frozen=bool(flags & FROZEN),
@@ -123,32 +117,31 @@ def state(record: Any, made: Stamp, book: Book | None = None) -> State:
         commitment=c,
         energy=energy,
         x=rest[2:8],
-        x_valid=_known(record),
+        x_valid=_known(seen["x_valid"]),
         lr_pan=lr_pan,
         transition_intensity=transition,
         dell_coherence=coherence,
         freshness=rest[:2],
         latent=Latent(*rest[8 : 8 + _LATENTS]),
         tempo_bpm=tempo,
-        bar=int(record["bar"]),
-        beat=_number(record["beat"]),
-        loudness_db=level_db(float(record["loudness_db"])),
-        voices=int(record["voices"]),
-        latency_ms=status_document.latency_ms(record),
-        band=_band(record, rest[8 + _LATENTS :], book),
+        bar=seen["bar"],
+        beat=_number(seen["beat"]),
+        loudness_db=level_db(seen["loudness_db"]),
+        voices=seen["voices"],
+        latency_ms=status_document.latency_ms(seen),
+        band=_band(seen, rest[8 + _LATENTS :], book),
     )
 
 
-def _band(record: Any, parameters: list[float], book: Book | None) -> BandState | None:
-    number = int(record["grid"])
-    if not number:
+def _band(seen: dict[str, Any], parameters: list[float], book: Book | None) -> BandState | None:
+    if not seen["grid"]:
         return None
     return BandState(
-        grid=number,
-        step=int(record["step"]),
-        section=section_name(int(record["section"])),
-        style=None if book is None else book.style(int(record["style"])),
-        mode=mode_name(int(record["mode"])),
+        grid=seen["grid"],
+        step=seen["step"],
+        section=section_name(seen["section"]),
+        style=None if book is None else book.style(seen["style"]),
+        mode=mode_name(seen["mode"]),
         parameters=BandPositions(*parameters),
     )
 
@@ -181,21 +174,26 @@ def grid(record: Any, session: str, made: Stamp, book: Book) -> Grid | None:
 
 def performers(states: NDArray[Any], made: Stamp) -> Performers:
     """Return what performers.PERFORMER (n,) say, rounded to 6 decimals."""
-    rows = []
-    for one in states:
-        c, energy, tempo, phase = finite([one["c"], one["energy"], one["tempo_bpm"], one["phase"]]).round(6).tolist()
-        rows.append(
-            Performer(
-                performer=int(one["performer"]),
-                present=bool(one["present"]),
-                commitment=c,
-                energy=energy,
-                tempo_bpm=tempo,
-                phase=phase,
-                x=finite(one["x"]).round(6).tolist(),
-                x_valid=_known(one),
-            )
+    columns = [states[name] for name in ("c", "energy", "tempo_bpm", "phase", "x")]
+    rows = [
+        Performer(
+            performer=number,
+            present=bool(present),
+            commitment=c,
+            energy=energy,
+            tempo_bpm=tempo,
+            phase=phase,
+            x=x,
+            x_valid=_known(valid),
         )
+        for number, present, valid, (c, energy, tempo, phase, *x) in zip(
+            states["performer"].tolist(),
+            states["present"].tolist(),
+            states["x_valid"].tolist(),
+            finite(np.column_stack(columns)).round(6).tolist(),
+            strict=True,
+        )
+    ]
     return Performers(**made._asdict(), time_ns=int(states["time_ns"][0]), performers=rows)
 
 
@@ -239,26 +237,26 @@ def health(
 
 def body(frame: Any, made: Stamp) -> Body:
     """Return one memory.LIMB_FRAME as a message, rounded to 6 decimals."""
-    flags = int(frame["flags"])
-    numbers = finite(np.frombuffer(frame.tobytes(), np.float32)[_BODY]).round(6)  # all in one turn, as in `state`
+    raw = frame.tobytes()
+    seen = _OF_LIMB_FRAME.of(raw)
+    numbers = finite(np.frombuffer(raw, np.float32)[_BODY]).round(6)  # all in one turn, as in `state`
     heading, *origin = numbers[:4].tolist()
     return Body(
         **made._asdict(),
-        time_ns=int(frame["time_ns"]),
-        number=int(frame["number"]),
+        time_ns=seen["time_ns"],
+        number=seen["number"],
         heading=heading,
         origin=origin,
         rotation=numbers[4 : 4 + 4 * LIMBS].reshape(LIMBS, 4).tolist(),
         position=numbers[4 + 4 * LIMBS :].reshape(LIMBS, 3).tolist(),
-        valid=int(frame["valid"]),
-        synthetic=bool(flags & SYNTHETIC),
-        broken=bool(flags & BREAK),
+        valid=seen["valid"],
+        synthetic=bool(seen["flags"] & SYNTHETIC),
+        broken=bool(seen["flags"] & BREAK),
     )
 
 
-def _known(record: Any) -> list[bool]:
+def _known(valid: int) -> list[bool]:
     """Return which components of the motion state have a source: the bits of `x_valid`."""
-    valid = int(record["x_valid"])
     return [bool(valid >> i & 1) for i in range(_COMPONENTS)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from math import isfinite
 from typing import Annotated, Any, Literal
 
@@ -46,6 +47,29 @@ def finite(values: Any) -> NDArray[np.float64]:
 def copied(records: NDArray[Any]) -> NDArray[Any]:
     """Return a read-only copy of structured records (n,): their bytes, since copying field by field takes 20 times."""
     return np.frombuffer(records.tobytes(), records.dtype)
+
+
+_CODES = {"i8": "q", "i4": "i", "u8": "Q", "u4": "I", "u1": "B", "f8": "d", "f4": "f"}  # of struct
+
+
+class Scalars:
+    """The numbers of a record that are no arrays, by name: as Python numbers, and all in one turn.
+
+    Asked of NumPy one by one they take ten times as long.
+    """
+
+    def __init__(self, record: np.dtype[Any]) -> None:
+        form, at, names = "=", 0, []
+        for name, (kind, offset) in ((name, field[:2]) for name, field in (record.fields or {}).items()):
+            if not kind.shape:
+                form += f"{offset - at}x{_CODES[kind.str[1:]]}"
+                at = offset + kind.itemsize
+                names.append(name)
+        self._struct, self._names = struct.Struct(form), names
+
+    def of(self, raw: bytes) -> dict[str, Any]:
+        """Return those of a record in bytes."""
+        return dict(zip(self._names, self._struct.unpack_from(raw), strict=True))
 
 
 def levels_db(values: Any) -> NDArray[np.float64]:

@@ -10,7 +10,6 @@ heading is held, and let go in proportion as the body comes up again.
 from __future__ import annotations
 
 import math
-import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,23 +41,21 @@ class Motion:
     notes: tuple[str, ...]
 
 
-# How a LIMB_FRAME begins, written at once: field by field takes five times as long.
-_HEAD = struct.Struct("=qqqII4f")
-_HEAD_FIELDS = ("time_ns", "arrival_ns", "number", "valid", "flags", "heading", "origin")
-assert tuple(LIMB_FRAME.names or ())[:7] == _HEAD_FIELDS
-assert LIMB_FRAME.fields["rotation"][1] == _HEAD.size  # type: ignore[index]
-
 UPRIGHT = 0.15  # qy^2 + qw^2 from which the heading is trusted at once; head down within 45 degrees lies below it
 
 
 def follow_heading(last: float, x: float, y: float, z: float, w: float) -> float:
-    """Return the heading (radians, -pi..pi) of a root rotation, given the heading of the frame before."""
+    """Return the heading (radians, -pi..pi) of a root rotation, given the heading of the frame before.
+
+    Live frames call it compiled: it keeps to what Numba knows.
+    """
     trust = y * y + w * w
     target = 2.0 * math.atan2(y, w)
     if trust < UPRIGHT:
-        step = math.remainder(target - last, math.tau)
+        step = target - last
+        step -= math.tau * round(step / math.tau)
         target = last + step * (trust / UPRIGHT) ** 2
-    return math.remainder(target, math.tau)
+    return target - math.tau * round(target / math.tau)
 
 
 def headings(root: Numbers, last: float | None = None) -> Floats:
@@ -116,14 +113,11 @@ class LiveBody:
     def __init__(self, offsets: Numbers) -> None:
         from echelon_bridges.motion import kinematics  # compiled code: for live streams alone
 
-        self._kinematics = kinematics
-        self._last = np.tile(qt.IDENTITY, (LIMBS, 1))
-        self._local = self._last.copy()
-        self._world = np.zeros((LIMBS, 7))
-        self._origin = (0.0, 0.0, 0.0)
-        self._heading = 0.0
+        self._make = kinematics.frame
+        self._body = np.zeros(1, kinematics.BODY)
+        self._body["last"] = qt.IDENTITY
+        self.offsets: Floats = self._body["offsets"][0]
         self.refused_bones = 0
-        self.offsets = np.zeros((LIMBS, 3))
         self.set_offsets(offsets)
 
     @classmethod
@@ -149,17 +143,8 @@ class LiveBody:
         flags: int = 0,
     ) -> Frames:
         """Return one LIMB_FRAME record `(1,)` of local rotations `(27, 4)` (any length 0.5..2) and the root's place."""
-        self.refused_bones += self._kinematics.normalise(self._last, np.ascontiguousarray(rotations, np.float64))
         x, y, z = map(float, origin)
-        if math.isfinite(x + y + z):
-            self._origin = (x, y, z)
-        local = self._local
-        local[:] = self._last
-        x, y, z, w = local[0].tolist()
-        self._heading = heading = follow_heading(self._heading, x, y, z, w)
-        s, c = math.sin(-0.5 * heading), math.cos(0.5 * heading)
-        local[0] = (c * x + s * z, c * y + s * w, c * z - s * x, c * w - s * y)
+        turns = np.ascontiguousarray(rotations, np.float64)
         record: Frames = np.zeros(1, LIMB_FRAME)
-        _HEAD.pack_into(record.data, 0, time_ns, arrival_ns, number, valid, flags, heading, *self._origin)
-        self._kinematics.place(record["rotation"][0], record["position"][0], self._world, local, self.offsets)
+        self.refused_bones += self._make(record, self._body, turns, x, y, z, time_ns, arrival_ns, number, valid, flags)
         return record

@@ -206,6 +206,23 @@ async def connect(
     return client
 
 
+def command(subject: str, payload: bytes) -> bytes:
+    """Return the command that publishes a message."""
+    return b"PUB %s %d\r\n%s\r\n" % (subject.encode(), len(payload), payload)
+
+
+def post(client: Client, commands: list[bytes]) -> None:
+    """Send whole commands now, in one piece; what the system does not take waits in the transport."""
+    if commands:
+        client._transport.write(b"".join(commands))  # type: ignore[union-attr]
+
+
+def backlog_bytes(client: Client) -> int:
+    """Return how much waits for the system to take it."""
+    transport = client._transport._io_writer.transport  # type: ignore[union-attr]
+    return int(client.pending_data_size + transport.get_write_buffer_size())
+
+
 def abort(client: Client) -> None:
     """Cut the line without waiting for anybody."""
     with contextlib.suppress(Exception):

@@ -55,13 +55,14 @@ class Link:
         self.trouble = ""
         self.gaps = {"params": 0, "performers": 0, "body": 0}
         self.connections = self.events_late = 0
-        self.wake = asyncio.Event()
+        self.asked = False  # to publish, and has not yet
         self.engine = config.engine.name
         self._config, self._mailbox, self._say = config, mailbox, say
         self._kind: encoding.Name = config.nats.encoding
         self._stopping = asyncio.Event()
         self._said: dict[str, float] = {}
         self._answered_s = 0.0
+        self._working: tuple[Client, asyncio.Future[str]] | None = None  # a connection, and what ends it
         self._sent: dict[int | str, int] = {}
         self._sequences: dict[str, int] = {}
         self._health: Health | None = None
@@ -77,7 +78,6 @@ class Link:
     def stop(self) -> None:
         """Ask the link to end; from its own loop."""
         self._stopping.set()
-        self.wake.set()
 
     async def run(self) -> None:
         """Keep the link until `stop`."""
@@ -126,12 +126,13 @@ class Link:
             self._said.clear()  # whatever goes wrong from now on is news
             self._notice(f"connected to the NATS server {self.shown}")
             work: list[Coroutine[Any, Any, None]] = [
-                self._publish(client),
                 self.store.run(client),
                 self._send_health(client),
                 self._ping(client, ended),
             ]
             tasks = [asyncio.ensure_future(one) for one in work]
+            self._working = client, ended
+            self.publish()
             stopping = asyncio.ensure_future(self._stopping.wait())
             tasks.append(stopping)
             done, _ = await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -147,6 +148,7 @@ class Link:
         except Exception as error:  # the connection ended while it was being prepared
             return f"{self.shown or 'nats.url'}: {connection.explain(error, self._config.nats)[0]}"
         finally:
+            self._working = None
             for task in tasks:
                 task.cancel()
             if client is not None:
@@ -193,7 +195,7 @@ class Link:
     def _flowing(self, client: Client) -> bool:
         """Return whether what is sent now arrives soon."""
         stalled = time.monotonic() - self._answered_s > STALLED_S + PING_S
-        return client.is_connected and not stalled and client.pending_data_size < BACKLOG_BYTES
+        return client.is_connected and not stalled and connection.backlog_bytes(client) < BACKLOG_BYTES
 
     async def _ping(self, client: Client, ended: asyncio.Future[str]) -> None:
         """Measure whether the server answers; end a connection that has not for long."""
@@ -207,31 +209,43 @@ class Link:
                 ended.set_result(f"{self.shown}: has not answered for {GONE_S:g} s")
             return
 
-    async def _publish(self, client: Client) -> None:
-        """Publish what is in the mailbox whenever something comes in."""
-        while True:
-            await self.wake.wait()
-            self.wake.clear()
-            if self._mailbox.outbox:
-                self.store.added.set()
-            if not self._flowing(client):
-                continue
-            mailbox = self._mailbox
-            while mailbox.controls.waiting:
-                numbered = self._take("params", mailbox.controls)
+    def publish(self) -> None:
+        """Publish what is in the mailbox; from the loop's thread, whenever something came in.
+
+        No task and no flusher is woken for it: each turn of the loop costs as much as a message.
+        """
+        self.asked = False
+        if self._mailbox.outbox:
+            self.store.added.set()
+        if self._working is None or not self._flowing(self._working[0]):
+            return
+        client, ended = self._working
+        try:
+            connection.post(client, self._due())
+        except Exception as error:  # the connection begins anew
+            if not ended.done():
+                ended.set_result(f"{self.shown}: {connection.explain(error, self._config.nats)[0]}")
+
+    def _due(self) -> list[bytes]:
+        """Take what is in the mailbox; return its commands."""
+        mailbox = self._mailbox
+        commands: list[bytes] = []
+        while mailbox.controls.waiting:
+            numbered = self._take("params", mailbox.controls)
+            made = build.stamp(self.engine, numbered.sequence)
+            commands.append(self._command("params", build.params(numbered.record, made)))
+            commands.append(self._command("state", build.state(numbered.record, made, mailbox.book)))
+        while mailbox.performers.waiting:
+            numbered = self._take("performers", mailbox.performers)
+            made = build.stamp(self.engine, numbered.sequence)
+            commands.append(self._command("performers", build.performers(numbered.record, made)))
+        for performer, frames in mailbox.bodies.copy().items():
+            while frames.waiting:
+                numbered = self._take("body", frames, performer)
                 made = build.stamp(self.engine, numbered.sequence)
-                await self._send(client, "params", build.params(numbered.record, made))
-                await self._send(client, "state", build.state(numbered.record, made, mailbox.book))
-            while mailbox.performers.waiting:
-                numbered = self._take("performers", mailbox.performers)
-                made = build.stamp(self.engine, numbered.sequence)
-                await self._send(client, "performers", build.performers(numbered.record, made))
-            for performer, frames in mailbox.bodies.copy().items():
-                while frames.waiting:
-                    numbered = self._take("body", frames, performer)
-                    made = build.stamp(self.engine, numbered.sequence)
-                    await self._send(client, f"body.{performer}", build.body(numbered.record, made))
-            await self._send_events(client)
+                commands.append(self._command(f"body.{performer}", build.body(numbered.record, made)))
+        commands += self._events()
+        return commands
 
     def _take(self, name: str, subject_: Continuous, performer: int = 0) -> Any:
         """Return the oldest record of a continuous subject that is left, counting those that are gone before it."""
@@ -241,7 +255,8 @@ class Link:
         self._sent[key] = numbered.sequence
         return numbered
 
-    async def _send_events(self, client: Client) -> None:
+    def _events(self) -> list[bytes]:
+        commands: list[bytes] = []
         waiting, soon_ns = self._mailbox.events, time.monotonic_ns() - OLD_NOTE_NS
         while waiting:
             rows = [waiting.popleft() for _ in range(min(len(waiting), NOTES_A_MESSAGE))]
@@ -250,12 +265,12 @@ class Link:
             if heard:
                 made = self._stamp("events")
                 lost = self._mailbox.events_lost + self.events_late
-                await self._send(
-                    client, "events", Events(**made._asdict(), notes=build.notes(np.array(heard)), lost=lost)
-                )
+                notes = Events(**made._asdict(), notes=build.notes(np.array(heard)), lost=lost)
+                commands.append(self._command("events", notes))
+        return commands
 
-    async def _send(self, client: Client, name: str, message: Message) -> None:
-        await client.publish(subject(self.engine, name), encoding.encode(message, self._kind))
+    def _command(self, name: str, message: Message) -> bytes:
+        return connection.command(subject(self.engine, name), encoding.encode(message, self._kind))
 
     def _stamp(self, name: str) -> build.Stamp:
         self._sequences[name] = self._sequences.get(name, 0) + 1
@@ -281,7 +296,7 @@ class Link:
         while True:
             if self._health is not None and self._health is not sent and self._flowing(client):
                 sent = self._health
-                await self._send(client, "health", sent)
+                connection.post(client, [self._command("health", sent)])
             await asyncio.sleep(HEALTH_S / 4)
 
     def _snapshot(self) -> Snapshot:

@@ -137,14 +137,20 @@ class NatsOutlet:
                 )
 
     def _wake(self) -> None:
-        if not self._link.wake.is_set():
-            self._call(self._link.wake.set)
+        link = self._link
+        if not link.asked:
+            link.asked = True
+            if not self._call(link.publish):
+                link.asked = False
 
-    def _call(self, function: Callable[[], Any]) -> None:
+    def _call(self, function: Callable[[], Any]) -> bool:
+        """Let the loop call a function; return whether there is one."""
         loop = self._loop
-        if loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(function)
+        if loop is None:
+            return False
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(function)
+        return True
 
     def _run(self) -> None:
         """Be the thread: keep the link until the end."""

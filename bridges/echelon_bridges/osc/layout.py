@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 BUNDLE_BYTES = 1472  # what a UDP datagram carries over Ethernet in one piece
 IMMEDIATELY = b"#bundle\0" + struct.pack(">Q", 1)
+STAMP = struct.Struct(">iqqd")
 STAMP_TAGS = "ihhd"  # version, sequence, monotonic_ns, wall_s: as every message of messages/table.py
 SIZES = {"i": 4, "f": 4, "h": 8, "d": 8}
 
@@ -56,7 +57,7 @@ class Layout:
                 if data:
                     ends.append(len(data))
                 data += start
-                stamps.extend(range(len(data) // 4, (len(data) + stamp_bytes) // 4))
+                stamps.append(len(data))
                 data += bytes(stamp_bytes)
                 room = BUNDLE_BYTES - len(start) - stamp_bytes
             data += head
@@ -69,7 +70,7 @@ class Layout:
         self.fields = np.dtype(forms)
         self._words = np.frombuffer(data, np.uint32)
         self._slots = np.array(slots, np.intp)
-        self._stamps = np.array(stamps, np.intp).reshape(len(ends), stamp_bytes // 4)
+        self._data, self._stamps = data, stamps
         view = memoryview(data)
         self._bundles = [view[begin:end] for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
         assert self.fields.itemsize == 4 * len(slots)
@@ -77,5 +78,6 @@ class Layout:
     def bundles(self, values: NDArray[Any], stamp: tuple[int, int, int, float]) -> list[memoryview]:
         """Return the filled bundles; they are valid until the next call. `values` has shape (1,)."""
         self._words[self._slots] = values.view(np.uint32)
-        self._words[self._stamps] = np.frombuffer(struct.pack(">iqqd", *stamp), np.uint32)
+        for at in self._stamps:
+            STAMP.pack_into(self._data, at, *stamp)
         return self._bundles

@@ -89,12 +89,12 @@ class OscOut:
             return
         self._performers_due_ns = max(self._performers_due_ns + self._period_ns, now_ns - self._period_ns)
         elements = []
-        for one in states:
-            address = f"{self._root}/performer/{int(one['performer'])}"
-            numbers = (one["c"], one["energy"], one["tempo_bpm"], one["phase"], *one["x"])
-            if np.isfinite(numbers).all():
-                packed = struct.pack(">i10f", int(one["present"]), *numbers)
-                elements.append(element(address, "iffffffffff")[0] + packed)
+        numbers = np.column_stack([states[name] for name in ("c", "energy", "tempo_bpm", "phase", "x")])
+        present, row_is_finite = states["present"].tolist(), np.isfinite(numbers).all(axis=1).tolist()
+        for i, performer in enumerate(states["performer"].tolist()):
+            if row_is_finite[i]:
+                head = element(f"{self._root}/performer/{performer}", "iffffffffff")[0]
+                elements.append(head + struct.pack(">i10f", present[i], *numbers[i].tolist()))
         if elements:
             self._send(self._packed(elements), now_ns)
 

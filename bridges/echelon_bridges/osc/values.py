@@ -11,26 +11,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from echelon_bridges import lane_values
+from echelon_bridges.messages.fields import Scalars
 from echelon_bridges.motion.skeleton import NAMES
 from echelon_bridges.osc.layout import SIZES, Layout
 from echelon_bridges.status import latency_ms
 from echelon_engine.band import BAND, BAND_LANES
-from echelon_engine.memory import CONTROL, FROZEN, HELD, LATENT_STATE_NAMES, LIMB_FRAME, MUTED, PRESENT
-from echelon_engine.parameters import CURVES, LANES, PARAMETERS, curve_arrays
+from echelon_engine.memory import CONTROL, FROZEN, HELD, LATENT_STATE_NAMES, LIMB_FRAME, LIMBS, MUTED, PRESENT
+from echelon_engine.parameters import LANES, PARAMETERS
 
-Source = str | Callable[[Any], Any]
+Seen = dict[str, Any]  # a record's scalars by name
+Source = str | Callable[[Seen], Any]
 
 
 def _flag(bit: int) -> Source:
-    return lambda control: int(control["flags"]) & bit != 0
+    return lambda seen: seen["flags"] & bit != 0
 
 
-def _latency(control: Any) -> float:
-    latency = latency_ms(control)
+def _latency(seen: Seen) -> float:
+    latency = latency_ms(seen)
     return -1.0 if latency is None else latency
 
 
-# (address below state/, tags, field of memory.CONTROL or what is made from the record)
+# (address below state/, tags, field of memory.CONTROL or what is made from its scalars)
 STATE: tuple[tuple[str, str, Source], ...] = (
     ("epoch", "i", "epoch"),
     ("frame", "i", "frame"),
@@ -44,7 +47,7 @@ STATE: tuple[tuple[str, str, Source], ...] = (
     ("commitment", "f", "c"),
     ("energy", "f", "energy"),
     ("x", "f" * 6, "x"),
-    ("x_valid", "i" * 6, lambda control: [int(control["x_valid"]) >> i & 1 for i in range(6)]),
+    ("x_valid", "i" * 6, lambda seen: [seen["x_valid"] >> i & 1 for i in range(6)]),
     ("z", "f" * 32, "z"),
     ("lr_pan", "f", "lr_pan"),
     ("transition_intensity", "f", "transition_intensity"),
@@ -70,18 +73,17 @@ BAND_STATE: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def parameter_values(position: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the 32 parameters in their units at these positions 0..1, both (32,): `Parameter.value` of all at once."""
-    p = np.minimum(np.maximum(position.astype(np.float64), 0.0), 1.0)
-    shaped = np.where(_SQUARE, p * p, p)
-    # log: low (high / low)^p; linear and square: low + p (high - low)
-    return np.where(_LOG, _LOW * np.exp(p * _LOG_RATIO), _LOW + shaped * (_HIGH - _LOW))
+def words_of(record: np.dtype[Any], name: str, tags: str) -> NDArray[np.intp]:
+    """Return which 32-bit words of a record go out for one of its fields: (tags, words of each), highest first."""
+    kind, offset = record.fields[name][:2]  # type: ignore[index]
+    words = SIZES[tags[0]] // 4  # of a 64-bit field sent as 32 bits, the lower
+    at: NDArray[np.intp] = offset // 4 + kind.base.itemsize // 4 * np.arange(len(tags))
+    return at[:, None] + np.arange(words)[::-1]
 
 
-_low, _high, _curve = curve_arrays()
-_LOW, _HIGH = (np.array([getattr(row, end) for row in PARAMETERS], np.float64) for end in ("low", "high"))
-_LOG, _SQUARE = _curve == CURVES.index("log"), _curve == CURVES.index("square")
-_LOG_RATIO = np.log(np.where(_LOG, _HIGH / np.where(_LOG, _LOW, 1.0), 1.0))
+def big_endian(record: Any, words: NDArray[np.intp]) -> NDArray[np.uint32]:
+    """Return these words of a record as they go out."""
+    return np.frombuffer(record.tobytes(), np.uint32)[words].byteswap(inplace=True)
 
 
 class Copied:
@@ -94,16 +96,14 @@ class Copied:
         source: list[int] = []
         target: list[int] = []
         for name, tags, begin in fields:
-            kind, offset = record.fields[name][:2]  # type: ignore[index]
-            words = SIZES[tags[0]] // 4  # of a 64-bit field sent as 32 bits, the lower
-            at = offset // 4 + kind.base.itemsize // 4 * np.arange(len(tags))
-            source.extend((at[:, None] + np.arange(words)[::-1]).ravel().tolist())
-            target.extend(range(begin, begin + words * len(tags)))
+            at = words_of(record, name, tags).ravel().tolist()
+            source.extend(at)
+            target.extend(range(begin, begin + len(at)))
         self._source, self._target = np.array(source, np.intp), np.array(target, np.intp)
 
     def copy(self, record: Any, words: NDArray[np.uint32]) -> None:
         """Write the fields of one record to where they belong."""
-        words[self._target] = np.frombuffer(record.tobytes(), np.uint32)[self._source].byteswap()
+        words[self._target] = big_endian(record, self._source)
 
 
 class Present:
@@ -129,16 +129,15 @@ class Present:
                 copied.append((source, tags, fields.fields[f"m{i}"][1] // 4))  # type: ignore[index]
             else:
                 self._made.append((self._values[f"m{i}"][0], source))
-        self._copied = Copied(CONTROL, copied)
+        self._copied, self._scalars = Copied(CONTROL, copied), Scalars(CONTROL)
 
     def bundles(self, control: Any, stamp: tuple[int, int, int, float]) -> list[memoryview]:
         """Return the datagrams that say one memory.CONTROL; valid until the next call."""
-        position = control["position"]
-        self._params[:, 0] = position
-        self._params[:, 1] = parameter_values(position)
+        self._params[:] = lane_values.told(control["position"]).T
         self._copied.copy(control, self._words)
+        seen = self._scalars.of(control.tobytes())
         for slot, make in self._made:
-            slot[:] = make(control)
+            slot[:] = make(seen)
         return self._layout.bundles(self._values, stamp)
 
 
@@ -149,17 +148,16 @@ class Body:
         here = f"{root}/body/{performer}"
         limbs = [(f"{here}/{name}", "f" * 7) for name in NAMES]
         self._layout = Layout([*limbs, (f"{here}/place", "f" * 4), (f"{here}/time_ns", "h")], f"{root}/stamp")
-        self._values = np.zeros(1, self._layout.fields)
-        self._words = self._values.view(np.uint32)
-        place = 7 * len(NAMES)
-        self._limbs = self._values.view(">f4")[:place].reshape(len(NAMES), 7)
-        self._place = Copied(
-            LIMB_FRAME, [("heading", "f", place), ("origin", "fff", place + 1), ("time_ns", "h", place + 4)]
-        )
+        of_limbs = [
+            words_of(LIMB_FRAME, name, "f" * size * LIMBS).reshape(LIMBS, size)
+            for name, size in (("position", 3), ("rotation", 4))
+        ]
+        of_place = [
+            words_of(LIMB_FRAME, name, tags).ravel()
+            for name, tags in (("heading", "f"), ("origin", "fff"), ("time_ns", "h"))
+        ]
+        self._source = np.concatenate([np.hstack(of_limbs).ravel(), *of_place])
 
     def bundles(self, frame: Any, stamp: tuple[int, int, int, float]) -> list[memoryview]:
         """Return the datagrams that say one memory.LIMB_FRAME; valid until the next call."""
-        self._limbs[:, :3] = frame["position"]
-        self._limbs[:, 3:] = frame["rotation"]
-        self._place.copy(frame, self._words)
-        return self._layout.bundles(self._values, stamp)
+        return self._layout.bundles(big_endian(frame, self._source), stamp)

@@ -1,4 +1,6 @@
-"""Everything that phones and trackers send, over OSC or JSON: bytes in, readings out. Pure, and no exception leaves it.
+"""Everything that phones and trackers send, over OSC or JSON: bytes in, readings out, and no exception leaves it.
+
+Nothing but the bytes decides what comes out: what is remembered of them (`shapes`) only saves reading them again.
 
 One table says who is asked: a bundle that is ZIG SIM's as a whole, then each message by the start of its address, and
 whoever is not known by that, by the last element (`general`). JSON objects go to the first adapter that knows them.
@@ -14,6 +16,7 @@ from echelon_bridges.protocol import android, general, osc, sensorlog, vrchat, z
 from echelon_bridges.protocol.osc import Message
 from echelon_bridges.protocol.reading import Readings
 from echelon_bridges.protocol.refusal import EMPTY, FOREIGN, MALFORMED, TOO_LARGE, Refusal
+from echelon_bridges.protocol.shapes import Shapes
 
 MAX_BYTES = 8192  # of one datagram
 MAX_BRACKETS = 512  # in one JSON text, so its depth too; ZIG SIM's 90 joints take about 100
@@ -38,15 +41,24 @@ def decode(data: bytes) -> Readings | Refusal:
 
 
 def _decode_osc(data: bytes) -> Readings | Refusal:
+    found = _shapes.read(data)
+    if found is not None:
+        return found
     messages = osc.decode(data)
     if isinstance(messages, Refusal):
         return messages
     found = Readings()
-    if not messages:
-        return found
+    if messages:
+        _take(data, messages, found)
+        _shapes.learn(data, messages)
+    return found
+
+
+def _take(data: bytes, messages: list[Message], found: Readings) -> None:
+    """Add what the messages of a datagram say; never by what a number of theirs is (see `shapes`)."""
     if data[:1] == b"#" and zigsim.owns(messages):
         zigsim.take_bundle(messages, found)
-        return found
+        return
     for message in messages:
         for start, take in OSC:
             if message.address.startswith(start):
@@ -54,7 +66,9 @@ def _decode_osc(data: bytes) -> Readings | Refusal:
                 break
         else:
             general.take(message, found)
-    return found
+
+
+_shapes = Shapes(_take)
 
 
 def _decode_json(data: bytes) -> Readings | Refusal:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from echelon_bridges.motion.skeleton import ALL_VALID, LIMBS, PARENTS
+from echelon_bridges.protocol import mocopi_bones
 from echelon_bridges.protocol.refusal import EMPTY, FOREIGN, MALFORMED, TOO_LARGE, TRUNCATED, Refusal
 
 Floats = NDArray[np.float64]
@@ -330,33 +331,24 @@ class _Layout:
         still = np.tile([0.0, 0.0, 0.0, 1.0], (LIMBS, 1))
         packet = encode_frame(0, 0.0, still, np.zeros(3), np.zeros((LIMBS, 3)), unix_s=unix_s, timecode=timecode)
         self.size = len(packet)
-        self._bones = self.size - LIMBS * _BONE.itemsize
+        self._trans = self.size - LIMBS * _BONE.itemsize + _BONE.fields["tran"][1]  # type: ignore[index]
         self._number, self._time = (packet.index(tag) + 4 for tag in (b"fnum", b"time"))
         self._unix = packet.index(b"uttm") + 4 if unix_s is not None else 0
         self._timecode = packet.index(b"tmcd") + 4 if timecode is not None else 0
-        # Of one big number, the bits that are headers: one comparison is enough for all of them.
-        fixed = bytearray(b"\xff" * self.size)
+        self._packet = np.frombuffer(packet, np.uint8)
+        self._fixed = np.full(self.size, 0xFF, np.uint8)  # the bits that are headers
         values = [(self._number, 4), (self._time, 4), (self._unix, 8 * (unix_s is not None))]
         values += [(self._timecode, len(timecode or b"")), (packet.index(b"vrsn") + 4, 1)]
         values += [(packet.index(b"ipad") + 4, 8), (packet.index(b"rcvp") + 4, 2)]
-        tran = _BONE.fields["tran"][1]  # type: ignore[index]
-        values += [(self._bones + bone * _BONE.itemsize + tran, 28) for bone in range(LIMBS)]
+        values += [(self._trans + bone * _BONE.itemsize, 28) for bone in range(LIMBS)]
         for begin, size in values:
-            fixed[begin : begin + size] = bytes(size)
-        self._fixed = int.from_bytes(fixed, "little")
-        self._headers = int.from_bytes(packet, "little") & self._fixed
+            self._fixed[begin : begin + size] = 0
 
     def read(self, data: bytes) -> Frame | None:
         """Return the frame, or None."""
-        if int.from_bytes(data, "little") & self._fixed != self._headers:
-            return None
-        trans = np.frombuffer(data, _BONE, LIMBS, self._bones)["tran"].copy()
-        # Clearly within what is taken: 0.25 < |q|^2 < 4, |place| < 1e5. The first line is false for NaN, too.
-        if not np.vdot(trans, trans) < 1e9:
-            return None
-        rotations = trans[:, :4]
-        squared = ((rotations * rotations) @ _ONES).tolist()
-        if min(squared) < 0.26 or max(squared) > 3.9:
+        rotations, root = np.empty((LIMBS, 4)), np.empty(3)
+        raw = np.frombuffer(data, np.uint8)
+        if not mocopi_bones.read(rotations, root, raw, self._packet, self._fixed, self._trans, _BONE.itemsize):
             return None
         number, time_s = _U32.unpack_from(data, self._number)[0], _F32.unpack_from(data, self._time)[0]
         if not -1.0 <= time_s < 1e7:
@@ -366,13 +358,17 @@ class _Layout:
             unix_s = None
         if self._timecode:
             timecode = data[self._timecode : self._timecode + 6]
-        root = trans[0, 4:].astype(np.float64)
-        return Frame(number, time_s, unix_s, timecode, rotations.astype(np.float64), root, ALL_VALID, 0, 0)
+        return Frame(number, time_s, unix_s, timecode, rotations, root, ALL_VALID, 0, 0)
 
 
-_ONES = np.ones(4, np.float32)
 _U32, _F32, _F64 = struct.Struct("<I"), struct.Struct("<f"), struct.Struct("<d")
 _LAYOUTS = {
     layout.size: layout
     for layout in (_Layout(unix_s, timecode) for unix_s in (None, 0.0) for timecode in (None, bytes(6)))
 }
+
+
+def load() -> None:
+    """Compile or load what frames are read with, so that no frame waits for it."""
+    still = np.tile([0.0, 0.0, 0.0, 1.0], (LIMBS, 1))
+    decode(encode_frame(0, 0.0, still, np.zeros(3), np.zeros((LIMBS, 3))))

@@ -92,7 +92,7 @@ _CONSTANT: dict[str, Argument] = {"T": True, "F": False, "N": None, "I": True}
 
 
 @lru_cache(maxsize=256)
-def _plan(tags: str) -> tuple[int, struct.Struct | None]:
+def plan(tags: str) -> tuple[int, struct.Struct | None]:
     """Return how many strings lead, and one Struct for the rest where the rest is numbers alone: the usual message."""
     numbers = tags.lstrip("s")
     if len(tags) > 256 or not all(tag in _FIXED for tag in numbers):
@@ -106,16 +106,16 @@ def _known_head(head: bytes) -> tuple[str, str, int, struct.Struct | None]:
 
 
 def _head(data: bytes, at: int, end: int) -> tuple[str, str, int, struct.Struct | None, int]:
-    """Return a message's address, its type tags, their `_plan`, and where its arguments begin."""
+    """Return a message's address, its type tags, their `plan`, and where its arguments begin."""
     address, at = _string(data, at, end)
     if not address.startswith("/"):
         raise _Bad(MALFORMED, f"address {address[:40]!r}; it begins with /")
     if at == end:
-        return address, "", *_plan(""), at  # senders older than type tags
+        return address, "", *plan(""), at  # senders older than type tags
     if data[at : at + 1] != b",":
         raise _Bad(MALFORMED, f"{address[:40]!r}: type tags begin with a comma")
     tags, at = _string(data, at, end)
-    return address, tags[1:], *_plan(tags[1:]), at
+    return address, tags[1:], *plan(tags[1:]), at
 
 
 def _message(data: bytes, at: int, end: int, timetag: int) -> Message:

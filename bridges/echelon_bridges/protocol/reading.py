@@ -109,16 +109,20 @@ def seconds(value: object, scale: float = 1.0) -> float | None:
 def _vector(raw: Sequence[object], how: App, quantity: str, axis: int) -> tuple[float, ...] | None:
     if len(raw) < (3 if axis < 0 else 1):
         return None
-    values = [value if type(value) is float else number(value) for value in (raw[:3] if axis < 0 else raw[:1])]
     limit = LIMITS[quantity]
-    for value in values:
+    if axis >= 0:
+        value = number(raw[0])
         if not -limit <= value <= limit:  # true for NaN
             return None
-    if quantity == "euler" and axis < 0:
-        values = [values[at] for at in how.euler_order]
-    elif quantity in how.turned:
-        values = [-value for value in values]
-    return tuple(values)
+        return (-value,) if quantity in how.turned else (value,)
+    x, y, z = map(number, raw[:3])
+    if not (-limit <= x <= limit and -limit <= y <= limit and -limit <= z <= limit):
+        return None
+    if quantity == "euler":
+        values = (x, y, z)
+        first, second, third = how.euler_order
+        return values[first], values[second], values[third]
+    return (-x, -y, -z) if quantity in how.turned else (x, y, z)
 
 
 def _rotation(raw: Sequence[object], how: App, axis: int) -> tuple[float, ...] | None:
@@ -133,7 +137,8 @@ def _rotation(raw: Sequence[object], how: App, axis: int) -> tuple[float, ...] |
         w = math.sqrt(max(0.0, rest))
     elif len(raw) >= 4:
         sent = [value if type(value) is float else number(value) for value in raw[:4]]
-        x, y, z, w = (sent[at] for at in how.quaternion_order)
+        first, second, third, fourth = how.quaternion_order
+        x, y, z, w = sent[first], sent[second], sent[third], sent[fourth]
     else:
         return None
     length = math.sqrt(x * x + y * y + z * z + w * w) if max(abs(x), abs(y), abs(z), abs(w)) < 4.0 else math.inf

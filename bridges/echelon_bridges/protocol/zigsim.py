@@ -56,19 +56,21 @@ def take_bundle(messages: list[Message], found: Readings) -> None:
 def take_json(value: Mapping[str, object], found: Readings) -> bool:
     """Add the readings of ZIG SIM's JSON object; False where it is none."""
     sensors = value.get("sensordata")
-    if not isinstance(sensors, Mapping):
+    if not isinstance(sensors, dict):
         return False
     about = value.get("device")
-    uuid = about.get("uuid") if isinstance(about, Mapping) else None
+    uuid = about.get("uuid") if isinstance(about, dict) else None
     device = f"zigsim:{uuid}" if isinstance(uuid, str) and uuid else ""
     time_s = stamp(value.get("timestamp"))
     for name, body in sensors.items():
         quantity = SENSORS.get(str(name).lower())
         if quantity is None:
             found.unknown += 1
-        elif isinstance(body, Mapping):
-            axes = "xyzw" if quantity == "rotation" else "xyz"
-            found.add("zigsim", device, quantity, [body.get(axis) for axis in axes], time_s)
+        elif isinstance(body, dict):
+            axes = [body.get("x"), body.get("y"), body.get("z")]
+            if quantity == "rotation":
+                axes.append(body.get("w"))
+            found.add("zigsim", device, quantity, axes, time_s)
         else:
             found.refused += 1
     return True

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from echelon_bridges import lane_values
 from echelon_bridges.messages import build, commands, encoding, fields, limbs, table
 from echelon_bridges.messages.commands import COMMANDS, Cue, Get, PlayNote, Set, Status, control_fields
 from echelon_bridges.messages.grids import Book
@@ -52,7 +53,22 @@ def test_values_are_the_parameters_own() -> None:
     """The vectorised curve gives what each parameter's own function gives."""
     for position in (0.0, 0.3, 1.0, 1.5):
         expected = [row.value(position) for row in PARAMETERS]
-        np.testing.assert_allclose(build.values(np.full(32, position)), expected, rtol=1e-12)
+        np.testing.assert_allclose(lane_values.values(np.full(32, position)), expected, rtol=1e-12)
+
+
+def test_what_is_not_finite_is_told_as_nothing() -> None:
+    """JSON has no word for NaN and infinity: such a position is 0, and so is its value's."""
+    told = lane_values.told(np.array([np.nan, np.inf, -np.inf, 0.5] + [1.0] * 28, np.float32))
+    assert told[0, :4].tolist() == [0.0, 0.0, 0.0, 0.5]
+    assert told[1, :3].tolist() == [row.value(0.0) for row in PARAMETERS[:3]]
+
+
+@pytest.mark.parametrize("layout", [CONTROL, LIMB_FRAME, EVENT], ids=["control", "frame", "event"])
+def test_scalars_are_the_records_own(layout: np.dtype[Any]) -> None:
+    """Every field that is no array, whatever its type, as a Python number."""
+    raw = np.random.default_rng(4).integers(0, 64, layout.itemsize).astype(np.uint8).tobytes()
+    seen, one = fields.Scalars(layout).of(raw), np.frombuffer(raw, layout)[0]
+    assert seen == {name: one[name].item() for name in layout.names or () if one[name].ndim == 0}
 
 
 def test_params_carry_lanes_by_name() -> None:

@@ -124,6 +124,19 @@ def test_live_frames_equal_recorded_ones() -> None:
     assert body.refused_bones == 0
 
 
+def test_live_heading_follows_the_recorded_one_head_down() -> None:
+    """Through a flip that passes head down a little aslant, compiled and not, it is the same heading."""
+    angles = np.radians(np.arange(0, 361, 4))
+    wobble = np.full(len(angles), 0.1)
+    local = np.tile(qt.IDENTITY, (len(angles), LIMBS, 1))
+    local[:, 0] = (Rotation.from_euler("X", angles[:, None]) * Rotation.from_euler("Z", wobble[:, None])).as_quat()
+    expected = pose.headings(local[:, 0])
+    body = pose.LiveBody(REST_OFFSETS)
+    for n in range(len(angles)):
+        live = body.frame(local[n], np.zeros(3), time_ns=n, arrival_ns=n, number=n)[0]
+        assert math.remainder(float(live["heading"]) - expected[n], math.tau) == pytest.approx(0.0, abs=1e-6)
+
+
 @pytest.mark.parametrize("bad", [[np.nan, 0, 0, 1], [0, 0, 0, 0], [np.inf, 0, 0, 1], [0, 0, 0, 2.1], [0.4, 0, 0, 0]])
 def test_a_refused_bone_keeps_its_last_value(bad: list[float]) -> None:
     """A rotation that is none holds the bone where it was, is counted, and leaves the other bones alone."""

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from pythonosc.osc_bundle import OscBundle
 
+from echelon_bridges.lane_values import values as parameter_values
 from echelon_bridges.motion.skeleton import NAMES
 from echelon_bridges.osc.out import NOTES_BURST, OscOut
-from echelon_bridges.osc.values import STATE, parameter_values
+from echelon_bridges.osc.values import STATE
 from echelon_bridges.performers import PERFORMER
 from echelon_engine import config_file
 from echelon_engine.band import BAND
