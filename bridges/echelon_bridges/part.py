@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 import time
@@ -19,6 +20,8 @@ STANDBY_AFTER_S = 0.5  # ready this long: time to load the one that waits
 ANSWER_S = 2.0
 STOP_S = 4.0  # SIGTERM to SIGKILL
 LINE_BYTES = 1 << 16
+# Matrices are small: NumPy's threads spin for one another on cores that the sound needs, most of all at the start.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "VECLIB_MAXIMUM_THREADS": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,7 @@ class Part:
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C in the terminal reaches the supervisor alone
             limit=LINE_BYTES,
+            env={**ONE_THREAD, **os.environ},
         )
         assert process.stdin is not None
         process.stdin.write(self._config_line.encode() + b"\n")
