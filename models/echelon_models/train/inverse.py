@@ -1,155 +1,151 @@
-"""The learned inverse of the probe phrase: from what is heard of it to the 32 positions that made it.
+"""The learned inverse of the probe phrase: from what is heard of it to the 32 positions that may have made it.
 
-A network of two hidden layers is trained on renders of random settings (`settings.draw`); its answer is the median of
-the positions that could have made such a sound, so a lane that cannot be heard comes out at its usual place.
-
-    python -m echelon_models.train.inverse set.npz --count 6000 --workers 8          # renders, a tenth of a second each
-    python -m echelon_models.train.inverse set.npz --train OUT.safetensors
-
-Its weights, float16, lie beside this file and not with those of the engine's models: they never run on stage.
+A convolutional network hears the phrase as five pictures and says for every lane how likely each of 24 parts of its
+range is. Its answer is the median of that distribution: a lane that cannot be heard comes out at its usual place. It is
+trained on renders of random settings (`inverse_training`); the weights, float16, lie beside this file and not with
+those of the engine's models: they never run on stage.
 """
 
 from __future__ import annotations
 
-import argparse
-from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from echelon_engine.parameters import LANES
 from echelon_models.train import listening, settings
-from echelon_models.train.phrase import RATE_HZ, render
-
-Array = NDArray[np.float32]
+from echelon_models.train.phrase import RATE_HZ
 
 WEIGHTS = Path(__file__).with_name("probe_inverse.safetensors")
-HIDDEN, DROPOUT = 128, 0.2
-EPOCHS, BATCH, RATE = 60, 64, 2e-3
-BALANCE_DB = 30.0  # full left or right counts as much as 30 dB
-SOFTEST_DB = 3.0  # added to the deviation of a feature: what hardly varies is not blown up
-# Frames of 171 ms of the finest resolution: attack, hold and end of the first note, second note, chord, tail.
-PARTS = ((0, 2), (2, 5), (5, 7), (7, 9), (9, 11), (11, 15))
+PARTS = 24  # of a lane's range
+DROPOUT = 0.1
+FLOOR_DB = -120.0  # of full scale; a recording of 16 bits has less than that in a band of the finest resolution
+CENTRE_DB, SPREAD_DB = -70.0, 25.0  # of levels, roughly: what the network gets is near 0 and 1
+PEAK_FRAME = 512
+# Where the windows of 341 ms of `lines` begin, in seconds, and how many bins of 2.9 Hz are one line: 0.053 of the pitch.
+VIEWS = ((0.02, 4), (0.15, 4), (0.7, 2), (0.85, 2), (1.06, 2), (1.58, 8), (2.0, 2))
+LINES = 768  # up to 41 times the pitch
 
 
-def features(sound: Array) -> Array:
-    """Return what is heard of the probe phrase at 48 kHz, float32 (2902,): levels in dB and stereo balance.
+class Pictures(NamedTuple):
+    """What is heard of renders, each float (batch, ...): levels in `SPREAD_DB` around `CENTRE_DB`, and a balance.
 
-    Envelopes of four wide bands every 21 ms, 32 mel bands every 85 ms, 224 bands of a 24th of an octave for each part
-    of the phrase, and the balance of 14 bands every 171 ms.
+    `attack` (21, frames of 11 ms): 20 wide bands and the highest sample; `timbre` (frames of 21 ms, 64 mel bands);
+    `partials` (frames of 171 ms, 224 bands of a 24th of an octave); `lines` (7 views, 768 lines on a linear scale in
+    units of the pitch that sounds there); `balance` (frames of 171 ms, 14 bands), -1 right .. 1 left.
     """
-    fine, middle, long = (listening.powers(sound, each, RATE_HZ) for each in listening.RESOLUTIONS)
-    balance = listening.balance(long)
-    fine, middle, long = (listening.decibels(each.sum(0)) for each in (fine, middle, long))
 
-    def pooled(level: Any, frames: int, bands: int, together: Any) -> Any:
-        kept = len(level) // frames * frames
-        power = (10.0 ** (level[:kept] / 10.0)).reshape(-1, frames, level.shape[1] // bands, bands)
-        return 10.0 * np.log10(together(power))
-
-    parts = [
-        pooled(fine, 2, 5, lambda power: power.sum(3).mean(1)),
-        pooled(middle, 4, 2, lambda power: power.mean((1, 3))),
-        np.stack([10.0 * np.log10((10.0 ** (long[first:last] / 10.0)).mean(0)) for first, last in PARTS]),
-        BALANCE_DB * balance,
-    ]
-    return np.concatenate([each.ravel() for each in parts]).astype(np.float32)
+    attack: Tensor
+    timbre: Tensor
+    partials: Tensor
+    lines: Tensor
+    balance: Tensor
 
 
-def network(inputs: int) -> nn.Sequential:
-    """Return the untrained network, (batch, inputs) to logits of positions (batch, 32)."""
-    return nn.Sequential(
-        nn.Linear(inputs, HIDDEN), nn.GELU(), nn.Dropout(DROPOUT),
-        nn.Linear(HIDDEN, HIDDEN), nn.GELU(), nn.Dropout(DROPOUT), nn.Linear(HIDDEN, LANES),
-    )  # fmt: skip
+def pictures(sound: Tensor) -> Pictures:
+    """Return what is heard of float32 sounds (batch, n, 2) at 48 kHz, on their device."""
+    fine, middle, long = (
+        listening.spectra(sound, each.window, each.hop)
+        @ listening.band_matrix(each.window, RATE_HZ, each.mel, each.bands).to(sound.device)
+        for each in listening.RESOLUTIONS
+    )
+    frames = sound.shape[1] // PEAK_FRAME
+    peak = sound[:, : frames * PEAK_FRAME].abs().reshape(len(sound), frames, -1).amax(2)
+    left, right = long.unflatten(-1, (listening.BALANCE_BANDS, -1)).mean(-1).unbind(1)
+    return Pictures(
+        torch.cat((_levels(fine.sum(1)[:, :frames]), _levels(peak.square())[..., None]), 2).transpose(1, 2),
+        _levels(middle.sum(1)),
+        _levels(long.sum(1)),
+        torch.stack([_levels(_lines(sound, begin_s, together)) for begin_s, together in VIEWS], 1),
+        (left - right) / (left + right + 10.0 ** (listening.FLOOR_DB / 10.0)),
+    )
 
 
-def estimate(sound: Array) -> NDArray[np.float64]:
+def _lines(sound: Tensor, begin_s: float, together: int) -> Tensor:
+    size = listening.RESOLUTIONS[2].window
+    first = round(begin_s * RATE_HZ)
+    power = listening.spectra(sound[:, first : first + size], size, size, padded=False).sum(1)[:, 0]
+    return power[:, : LINES * together].unflatten(1, (LINES, together)).sum(2)
+
+
+def _levels(power: Tensor) -> Tensor:
+    return (10.0 * torch.log10(power + 10.0 ** (FLOOR_DB / 10.0)) - CENTRE_DB) / SPREAD_DB
+
+
+class Inverse(nn.Module):
+    """The network: pictures of a batch of renders to logits (batch, 32, `PARTS`)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attack = nn.Sequential(*_slide(21, 48, 5), *_slide(48, 64, 5), *_slide(64, 64, 5), *_read(64, 10, 96))
+        self.timbre = nn.Sequential(
+            nn.Conv2d(1, 24, 5, 2, 2), nn.GELU(), nn.Conv2d(24, 48, 5, 2, 2), nn.GELU(),
+            nn.Conv2d(48, 64, 3, 2, 1), nn.GELU(), nn.Conv2d(64, 12, 1), nn.Flatten(), nn.LazyLinear(128), nn.GELU(),
+        )  # fmt: skip
+        self.partials = nn.Sequential(*_slide(16, 64, 7), *_slide(64, 80, 5), *_slide(80, 96, 5), *_read(96, 24, 96))
+        self.lines = nn.Sequential(
+            *_slide(len(VIEWS), 64, 9), *_slide(64, 80, 7), *_slide(80, 96, 5), *_read(96, 16, 128)
+        )
+        self.balance = nn.Sequential(nn.Flatten(), nn.LazyLinear(64), nn.GELU())
+        self.body = nn.Sequential(
+            nn.Dropout(DROPOUT), nn.LazyLinear(288), nn.GELU(), nn.Dropout(DROPOUT), nn.Linear(288, 224), nn.GELU(),
+            nn.Dropout(DROPOUT), nn.Linear(224, LANES * PARTS), nn.Unflatten(1, (LANES, PARTS)),
+        )  # fmt: skip
+
+    def forward(self, heard: Pictures) -> Tensor:
+        """Return logits of the parts of every lane's range, (batch, 32, `PARTS`)."""
+        parts = (
+            self.attack(heard.attack),
+            self.timbre(heard.timbre[:, None]),
+            self.partials(heard.partials),
+            self.lines(heard.lines),
+            self.balance(heard.balance),
+        )
+        logits: Tensor = self.body(torch.cat(parts, 1))
+        return logits
+
+
+def _slide(inputs: int, outputs: int, width: int) -> list[nn.Module]:
+    return [nn.Conv1d(inputs, outputs, width, 2, width // 2), nn.GELU()]
+
+
+def _read(inputs: int, narrow: int, outputs: int) -> list[nn.Module]:
+    return [nn.Conv1d(inputs, narrow, 1), nn.Flatten(), nn.LazyLinear(outputs), nn.GELU()]
+
+
+def quantile(logits: Tensor, share: float) -> Tensor:
+    """Return where the distribution over parts of the range reaches `share`, positions (..., 32) 0..1."""
+    reached = nn.functional.pad(logits.softmax(-1).cumsum(-1), (1, 0))
+    reached[..., -1] = 1.0
+    part = (reached[..., 1:] < share).sum(-1, keepdim=True)
+    below, above = reached.gather(-1, part), reached.gather(-1, part + 1)
+    into = (share - below) / (above - below).clamp_min(1e-9)
+    return ((part + into.clamp(0.0, 1.0)) / logits.shape[-1]).squeeze(-1)
+
+
+class Estimate(NamedTuple):
+    """`position` float64 (32,), the median of every lane; `spread` float64 (32,), half of its middle two thirds."""
+
+    position: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+
+def estimate(sound: NDArray[np.float32]) -> Estimate:
     """Return the positions that most likely made a recording of the probe phrase, float32 (n, 2) at 48 kHz."""
-    tensors = _load()
-    x = (features(sound) - tensors["mean"]) / tensors["scale"]
-    for layer in (0, 3, 6):
-        x = tensors[f"{layer}.weight"] @ x + tensors[f"{layer}.bias"]
-        x = np.asarray(nn.functional.gelu(torch.from_numpy(x)).numpy()) if layer < 6 else x
-    return settings.ordered(1.0 / (1.0 + np.exp(-x.astype(np.float64))))
+    with torch.inference_mode():
+        logits = _load()(pictures(torch.from_numpy(sound)[None]))[0]
+        median, low, high = (quantile(logits, share).double().numpy() for share in (0.5, 1 / 6, 5 / 6))
+    return Estimate(settings.ordered(median), (high - low) / 2.0)
 
 
 @lru_cache(maxsize=1)
-def _load() -> dict[str, Array]:
-    return {name: tensor.astype(np.float32) for name, tensor in load_file(WEIGHTS).items()}
-
-
-def make(count: int, seed: int) -> tuple[Array, Array]:
-    """Return positions float32 (count, 32) and features float32 (count, 2902) of renders of random settings."""
-    torch.set_num_threads(1)
-    rng = np.random.default_rng(seed)
-    drawn = np.array([settings.draw(rng) for _ in range(count)])
-    heard = np.array([features(render(each, settings.PROBE)) for each in drawn])
-    return drawn.astype(np.float32), heard
-
-
-def train(positions: Array, heard: Array, *, seed: int = 0, epochs: int = EPOCHS) -> tuple[dict[str, Array], Array]:
-    """Train on 15 of 16 rows; return the tensors and the median error of each lane on the others, float32 (32,).
-
-    The loss is the mean absolute error, whose best answer is the median. One seed gives one result.
-    """
-    torch.manual_seed(seed)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    training = np.arange(len(heard)) % 16 != 0
-    mean, scale = heard[training].mean(0), heard[training].std(0) + SOFTEST_DB
-    x = torch.from_numpy((heard - mean) / scale).to(device)
-    y = torch.from_numpy(positions).to(device)
-    rows = torch.from_numpy(np.flatnonzero(training)).to(device)
-    net = network(heard.shape[1]).to(device)
-    optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=0.03)
-    steps = epochs * (len(rows) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
-    for step in range(steps):
-        chosen = rows[torch.randint(len(rows), (BATCH,), device=device)]
-        loss = (torch.sigmoid(net(x[chosen])) - y[chosen]).abs().mean()
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        if step % max(steps // 10, 1) == 0:
-            print(f"inverse: step {step} of {steps}, error {loss.item():.4f}", flush=True)
-    net.eval()
-    with torch.no_grad():
-        errors = (
-            torch.sigmoid(net(x[~torch.from_numpy(training)])).cpu() - torch.from_numpy(positions[~training])
-        ).abs()
-    tensors = {name: tensor.cpu().numpy().astype(np.float16) for name, tensor in net.state_dict().items()}
-    tensors |= {"mean": mean.astype(np.float16), "scale": scale.astype(np.float16)}
-    return tensors, errors.median(0).values.numpy()
-
-
-def _main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("set", type=Path, help="renders: positions and features")
-    parser.add_argument("--count", type=int, default=0, help="make so many renders and write them")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--train", type=Path, metavar="OUT.safetensors")
-    chosen = parser.parse_args()
-    if chosen.count:
-        each = -(-chosen.count // chosen.workers)
-        with ProcessPoolExecutor(chosen.workers) as pool:
-            seeds = range(1000 * chosen.seed, 1000 * chosen.seed + chosen.workers)
-            parts = list(pool.map(make, [each] * chosen.workers, seeds))
-        positions, heard = (np.concatenate(found) for found in zip(*parts, strict=True))
-        np.savez(chosen.set, positions=positions, features=heard.astype(np.float16))
-    if chosen.train:
-        with np.load(chosen.set) as found:
-            tensors, errors = train(found["positions"], found["features"].astype(np.float32))
-        save_file(tensors, chosen.train)
-        print(f"{chosen.train}: median error, mean over lanes {100 * float(errors.mean()):.1f} %")
-
-
-if __name__ == "__main__":
-    _main()
+def _load() -> Inverse:
+    net = Inverse()
+    net.load_state_dict({name: tensor.float() for name, tensor in load_file(WEIGHTS).items()})
+    return net.eval()

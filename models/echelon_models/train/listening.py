@@ -71,11 +71,20 @@ def powers(sound: Array, resolution: Resolution, rate_hz: int) -> Array:
     """Return mean power per band of each channel, float32 (2, frames, bands); frames are centred, ends are silent."""
     scale = rate_hz / 48000.0
     size, hop = 2 * round(resolution.window * scale / 2), round(resolution.hop * scale)
-    padded = np.pad(np.asarray(sound, np.float32).T, ((0, 0), (size // 2, size // 2)))
-    cut = torch.from_numpy(padded).unfold(1, size, hop)  # (2, frames, size)
-    spectrum = torch.fft.rfft(cut * _window(size))
-    power = torch.view_as_real(spectrum).square().sum(-1)
+    power = spectra(torch.from_numpy(np.asarray(sound, np.float32)), size, hop)
     return np.asarray((power @ band_matrix(size, rate_hz, resolution.mel, resolution.bands)).numpy())
+
+
+def spectra(sound: torch.Tensor, size: int, hop: int, *, padded: bool = True) -> torch.Tensor:
+    """Return the power of each bin of each channel, (..., 2, frames, size / 2 + 1), of sounds (..., n, 2).
+
+    Frames are centred, with silence around the ends; where `padded` is False they begin at the first sample.
+    """
+    channels = sound.transpose(-1, -2)
+    if padded:
+        channels = torch.nn.functional.pad(channels, (size // 2, size // 2))
+    spectrum = torch.fft.rfft(channels.unfold(-1, size, hop) * _window(size).to(sound.device))
+    return torch.view_as_real(spectrum).square().sum(-1)
 
 
 def decibels(power: Any) -> Array:

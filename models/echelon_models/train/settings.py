@@ -8,14 +8,17 @@ from numpy.typing import NDArray
 from echelon_engine.parameters import LANE, LANES
 from echelon_models.train.phrase import Note, Phrase
 
-# Alone and centred: envelopes, timbre, room. High and far left: width, key-following. Loud and far right: the ceiling.
+# Hard and centred: operators, filter. Long and low: envelopes, room. High, soft, short, far left: what velocity and key
+# move, what follows a release. Six at once, short, far right: the ceiling, the width. All in octaves: what the operators
+# play then lies at the same multiples of the pitch.
 PROBE = Phrase(
     (
-        Note(0.02, 0.72, 45.0, 0.6, 0.0),
-        Note(1.1, 1.3, 62.0, 0.9, -0.9),
-        *(Note(1.55, 1.85, pitch, 1.0, 0.9) for pitch in (45.0, 45.0, 57.0)),
+        Note(0.02, 0.36, 57.0, 1.0, 0.0),
+        Note(0.7, 1.4, 45.0, 0.5, 0.0),
+        Note(1.6, 1.72, 69.0, 0.25, -0.9),
+        *(Note(2.0, 2.14, 45.0, 1.0, 0.9) for _ in range(6)),
     ),
-    2.4,
+    2.56,
 )
 
 # Positions outside of which a lane, or what it acts on, falls silent; all others are drawn from the whole range.
