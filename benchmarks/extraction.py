@@ -1,11 +1,11 @@
 """Parameters from sound: how well known settings are found again, and how near real one-shots can be matched.
 
-    python benchmarks/extraction.py renders [--count 24] [--seed 7]
+    python benchmarks/extraction.py renders [--count 24] [--seed 7] [--effort 1.0]
     python benchmarks/extraction.py one-shots [--effort 1.0] [--part 0/2]
 
 `renders` draws settings (`settings.draw`), renders the probe phrase and extracts: the median error of each lane in %
-of its range, its bar of 10 %, what the best constant guess would err, and in how many of the first 24 renders the
-lane can be heard at all.
+of its range over all renders, its bar of 10 %, what the best constant guess would err, in how many renders the lane can
+be heard at all, and the median error over these. Effort 0 is the learned answer alone, at once.
 `one-shots` matches 24 recordings of ../shared/data/music/audio, spread evenly over the sorted names of every folder of
 single sounds (loops left out): log-mel distance of the default setting and of what was extracted; the bar is half.
 """
@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from echelon_engine.parameters import LANES, PARAMETERS
-from echelon_models.train import extract, inverse, settings, sound_file
+from echelon_models.train import extract, inverse, refine, settings, sound_file
 from echelon_models.train.phrase import RATE_HZ, render
 
 AUDIO = Path(__file__).resolve().parents[1].parent / "shared/data/music/audio"
@@ -64,27 +65,36 @@ def measure_one_shots(effort: float, part: str) -> None:
     print(f"median ratio {np.median(ratios):.3f}, halved in {halved} of {len(ratios)}; bar 0.5")
 
 
-def measure_renders(count: int, seed: int) -> None:
+def refined(sound: NDArray[np.float32], guess: inverse.Estimate, effort: float) -> NDArray[np.float64]:
+    target = extract.Target(sound)
+    position, _ = refine.refined(sound, lambda each: target.cost(render(each, settings.PROBE)), guess, effort=effort)
+    return position
+
+
+def measure_renders(count: int, seed: int, effort: float) -> None:
     rng = np.random.default_rng(seed)
     low, high = settings.limits()
     truths, found, heard = [], [], []
-    for number in range(count):
+    for _ in range(count):
         truth = settings.draw(rng)
         sound = render(truth, settings.PROBE)
         truths.append(truth)
-        found.append(inverse.estimate(sound))
-        if number < 24:
-            heard.append(extract.audible(truth, settings.PROBE, sound))
-    errors = np.abs(np.array(found) - truths)
+        guess = inverse.estimate(sound)
+        found.append(guess.position if effort == 0 else refined(sound, guess, effort))
+        heard.append(extract.audible(truth, settings.PROBE, sound))
+    errors = 100 * np.abs(np.array(found) - truths)
     guesses = np.array([settings.ordered(rng.uniform(low, high)) for _ in range(2000)])
-    blind = np.median(np.abs(guesses - np.median(guesses, axis=0)), axis=0)
-    share = np.mean(heard, axis=0)
-    print(f"{'lane':<18}{'median error %':>15}{'blind guess %':>15}{'heard %':>9}  bar 10 %")
-    medians = 100 * np.median(errors, axis=0)
-    for lane in range(LANES):
+    blind = 100 * np.median(np.abs(guesses - np.median(guesses, axis=0)), axis=0)
+    medians = np.median(errors, axis=0)
+    print(f"{'lane':<18}{'median error %':>15}{'blind guess %':>15}{'heard in %':>12}{'error there %':>15}  bar 10 %")
+    for lane, parameter in enumerate(PARAMETERS):
+        where = np.array(heard)[:, lane]
+        there = np.median(errors[where, lane]) if where.any() else np.nan
         verdict = "holds" if medians[lane] <= 10.0 else "MISSED"
-        name, guess = PARAMETERS[lane].name, 100 * blind[lane]
-        print(f"{name:<18}{medians[lane]:15.1f}{guess:15.1f}{100 * share[lane]:9.0f}  {verdict}")
+        print(
+            f"{parameter.name:<18}{medians[lane]:15.1f}{blind[lane]:15.1f}{100 * where.mean():12.0f}{there:15.1f}"
+            f"  {verdict}"
+        )
     holding = np.sum(medians <= 10.0)
     print(f"{holding} of {LANES} lanes hold the bar; mean of medians {medians.mean():.1f} %, {count} renders")
 
@@ -99,6 +109,6 @@ if __name__ == "__main__":
     parser.add_argument("--part", default="0/1")
     chosen = parser.parse_args()
     if chosen.what == "renders":
-        measure_renders(chosen.count, chosen.seed)
+        measure_renders(chosen.count, chosen.seed, chosen.effort)
     else:
         measure_one_shots(chosen.effort, chosen.part)

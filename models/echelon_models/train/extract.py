@@ -3,8 +3,8 @@
 The synthesiser is the engine's own (`phrase.render`). A recording of which nothing is known is taken for one note: its
 pitch is estimated, many settings are tried, and an evolution strategy moves the best one, together with the note's
 pitch and length, until its spectra over time lie near the recording's. A recording of a known phrase keeps its notes.
-Of the probe phrase (`settings.PROBE`) a network trained on such renders tells the setting at once (`inverse`); a
-search, if one is asked for, begins there.
+Of the probe phrase (`settings.PROBE`) a network trained on such renders tells the setting at once (`inverse`); what it
+cannot tell is sought from there (`refine`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from echelon_engine.errors import UserError
 from echelon_engine.parameters import LANES, PARAMETERS
-from echelon_models.train import evolution, inverse, listening, settings
+from echelon_models.train import evolution, inverse, listening, refine, settings
 from echelon_models.train.phrase import RATE_HZ, Note, Phrase, render
 from echelon_models.train.sound_file import checked, resampled
 
@@ -108,7 +108,8 @@ def extract(
 
     `note` is the pitch of a single note in MIDI semitones, estimated where it is None; `phrase` are notes that are
     known (the sound then begins where the phrase does). `start` (32,) begins the search at a setting, such as that of
-    the sound before. About `evaluations` renders are made, by default more of a shorter sound;
+    the sound before. About `evaluations` renders are made, by default more of a shorter sound; one alone, of the probe
+    phrase, is the learned answer at once;
     `tell(made, of, distance)` is called as they are. The same seed gives the same positions. Raises `UserError` for a
     sound that cannot be analysed.
     """
@@ -116,9 +117,8 @@ def extract(
     whole = resampled(checked(sound, rate_hz), round(rate_hz), RATE_HZ)
     matched = fitted(whole, phrase.length_s) if phrase else begun(whole)
     target = Target(matched)
-    if phrase == settings.PROBE and start is None and evaluations is None:
-        # a search brings the sounds nearer, not the lanes (TRAINING.md): it is made only where it is asked for
-        return _report(target, inverse.estimate(matched), settings.PROBE, 1)
+    if phrase == settings.PROBE and start is None and (evaluations is None or evaluations == 1):
+        return _report(target, *_probe(target, evaluations, seed))
     if evaluations is None:
         evaluations = usual_evaluations(len(matched) / RATE_HZ)
     if phrase is None:
@@ -205,12 +205,25 @@ def _search_note(
     return settings.ordered(best.position[:LANES]), phrase(best.position), best.evaluations
 
 
+def _probe(target: Target, evaluations: int | None, seed: int) -> tuple[Array, Phrase, int]:
+    """Return what the inverse says of the probe phrase, refined unless one evaluation was asked for."""
+    guess = inverse.estimate(target.sound)
+    if evaluations == 1:
+        return guess.position, settings.PROBE, 1
+
+    def cost(position: Array) -> float:
+        return target.cost(render(position, settings.PROBE))
+
+    position, made = refine.refined(target.sound, cost, guess, seed=seed)
+    return position, settings.PROBE, made
+
+
 def _search_phrase(
     target: Target, phrase: Phrase, start: Array | None, evaluations: int, rng: Any, tell: Tell | None
 ) -> tuple[Array, Phrase, int]:
     """Search the setting of a phrase whose notes are known; that of the probe begins where its inverse says."""
     if start is None and phrase == settings.PROBE:
-        start = inverse.estimate(target.sound)
+        start = inverse.estimate(target.sound).position
 
     def cost(position: Array) -> float:
         return target.cost(render(position, phrase))

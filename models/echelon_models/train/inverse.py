@@ -28,7 +28,7 @@ DROPOUT = 0.1
 FLOOR_DB = -120.0  # of full scale; a recording of 16 bits has less than that in a band of the finest resolution
 CENTRE_DB, SPREAD_DB = -70.0, 25.0  # of levels, roughly: what the network gets is near 0 and 1
 PEAK_FRAME = 512
-# Where the windows of 341 ms of `lines` begin, in seconds, and how many bins of 2.9 Hz are one line: 0.053 of the pitch.
+# Where the windows of 341 ms of `lines` begin, in seconds, and how many bins of 2.9 Hz are a line: 0.053 of the pitch.
 VIEWS = ((0.02, 4), (0.15, 4), (0.7, 2), (0.85, 2), (1.06, 2), (1.58, 8), (2.0, 2))
 LINES = 768  # up to 41 times the pitch
 
@@ -57,7 +57,7 @@ def pictures(sound: Tensor) -> Pictures:
     )
     frames = sound.shape[1] // PEAK_FRAME
     peak = sound[:, : frames * PEAK_FRAME].abs().reshape(len(sound), frames, -1).amax(2)
-    left, right = long.unflatten(-1, (listening.BALANCE_BANDS, -1)).mean(-1).unbind(1)
+    left, right = long.reshape(*long.shape[:-1], listening.BALANCE_BANDS, -1).mean(-1).unbind(1)
     return Pictures(
         torch.cat((_levels(fine.sum(1)[:, :frames]), _levels(peak.square())[..., None]), 2).transpose(1, 2),
         _levels(middle.sum(1)),
@@ -71,7 +71,7 @@ def _lines(sound: Tensor, begin_s: float, together: int) -> Tensor:
     size = listening.RESOLUTIONS[2].window
     first = round(begin_s * RATE_HZ)
     power = listening.spectra(sound[:, first : first + size], size, size, padded=False).sum(1)[:, 0]
-    return power[:, : LINES * together].unflatten(1, (LINES, together)).sum(2)
+    return power[:, : LINES * together].reshape(-1, LINES, together).sum(2)
 
 
 def _levels(power: Tensor) -> Tensor:
@@ -141,7 +141,8 @@ def estimate(sound: NDArray[np.float32]) -> Estimate:
     with torch.inference_mode():
         logits = _load()(pictures(torch.from_numpy(sound)[None]))[0]
         median, low, high = (quantile(logits, share).double().numpy() for share in (0.5, 1 / 6, 5 / 6))
-    return Estimate(settings.ordered(median), (high - low) / 2.0)
+    found = Estimate(median, (high - low) / 2.0)
+    return found if median[1] <= median[3] else Estimate(*(settings.exchanged(each) for each in found))
 
 
 @lru_cache(maxsize=1)

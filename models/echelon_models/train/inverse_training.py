@@ -54,7 +54,7 @@ def make(count: int, workers: int, seed: int, device: str) -> tuple[Tensor, Pict
 
 def _batches(rows: Tensor, heard: Pictures) -> Iterator[tuple[Tensor, Pictures]]:
     shuffled = rows[torch.randperm(len(rows), device=rows.device)]
-    for chosen in shuffled.split(BATCH):
+    for chosen in torch.split(shuffled, BATCH):
         if len(chosen) == BATCH or len(chosen) == len(rows):
             yield chosen, _of(heard, chosen)
 
@@ -86,7 +86,7 @@ def train(positions: Tensor, heard: Pictures, *, epochs: int = EPOCHS, seed: int
                 logits = net(batch)
             loss = -(_shared(positions[chosen]) * logits.float().log_softmax(-1)).sum(-1).mean()
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimizer.step()
             schedule.step()
@@ -104,14 +104,13 @@ def train(positions: Tensor, heard: Pictures, *, epochs: int = EPOCHS, seed: int
 def _shared(position: Tensor) -> Tensor:
     """Return positions (..., 32) as weights of the nearest two parts of the range, (..., 32, `PARTS`)."""
     middles = (torch.arange(PARTS, device=position.device) + 0.5) / PARTS
-    near = (1.0 - PARTS * (position[..., None].clamp(middles[0], middles[-1]) - middles).abs()).clamp_min(0.0)
-    return near
+    return (1.0 - PARTS * (position[..., None].clamp(middles[0], middles[-1]) - middles).abs()).clamp_min(0.0)
 
 
 @torch.inference_mode()
 def _errors(net: Inverse, positions: Tensor, heard: Pictures, rows: Tensor) -> Tensor:
     net.eval()
-    found = torch.cat([quantile(net(_of(heard, chosen)), 0.5) for chosen in rows.split(1024)])
+    found = torch.cat([quantile(net(_of(heard, chosen)), 0.5) for chosen in torch.split(rows, 1024)])
     return (found - positions[rows]).abs()
 
 

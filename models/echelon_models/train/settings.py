@@ -9,7 +9,7 @@ from echelon_engine.parameters import LANE, LANES
 from echelon_models.train.phrase import Note, Phrase
 
 # Hard and centred: operators, filter. Long and low: envelopes, room. High, soft, short, far left: what velocity and key
-# move, what follows a release. Six at once, short, far right: the ceiling, the width. All in octaves: what the operators
+# move, what follows a release. Six at once, short, far right: the ceiling, the width. All in octaves: what operators
 # play then lies at the same multiples of the pitch.
 PROBE = Phrase(
     (
@@ -62,8 +62,11 @@ def ordered(position: NDArray[np.float64]) -> NDArray[np.float64]:
     Operators (1, 2) and (3, 4) are added and nothing tells them apart: exchanging the pairs gives the same sound, so
     one order stands for both.
     """
-    if position[1] <= position[3]:
-        return position
-    swapped = position.copy()
-    swapped[[0, 1, 2, 3, 4, 5, 6, 7]] = position[[2, 3, 0, 1, 6, 7, 4, 5]]
+    return position if position[1] <= position[3] else exchanged(position)
+
+
+def exchanged(lanes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what stands for the lanes, float64 (32,), with the two pairs of operators exchanged."""
+    swapped = lanes.copy()
+    swapped[[0, 1, 2, 3, 4, 5, 6, 7]] = lanes[[2, 3, 0, 1, 6, 7, 4, 5]]
     return swapped

@@ -10,11 +10,23 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("soundfile")
 
+import torch
+
 from echelon_bridges import cli
 from echelon_engine.errors import UserError
 from echelon_engine.parameters import LANE, LANES
 from echelon_engine.wav import WavWriter
-from echelon_models.train import evolution, extract, inverse, listening, pairs, settings, sound_file
+from echelon_models.train import (
+    evolution,
+    extract,
+    inverse,
+    inverse_training,
+    listening,
+    pairs,
+    refine,
+    settings,
+    sound_file,
+)
 from echelon_models.train.phrase import RATE_HZ, Note, Phrase, render
 
 BLOW = Phrase((Note(0.01, 0.12, 57.0, 0.8),), 0.25)
@@ -106,11 +118,46 @@ def test_learned_inverse_finds_lanes_of_the_probe() -> None:
     """Over a few renders of the probe phrase, pan, room decay, damping and cutoff come out near what was played."""
     rng = np.random.default_rng(11)
     truths = np.array([settings.draw(rng) for _ in range(7)])
-    found = np.array([inverse.estimate(render(each, settings.PROBE)) for each in truths])
+    found = np.array([inverse.estimate(render(each, settings.PROBE)).position for each in truths])
     errors = np.median(np.abs(found - truths), axis=0)
     for name in ("pan", "reverb_decay", "reverb_mix", "body_damping"):
         assert errors[LANE[name]] < 0.15, name
     assert (found[:, 1] <= found[:, 3]).all()
+
+
+def test_inverse_takes_the_median_of_its_distribution() -> None:
+    """A quantile lies where the summed probability of the parts reaches it, between their edges too."""
+    logits = torch.full((1, 4), -30.0)
+    logits[0, 1], logits[0, 2] = 0.0, 0.0
+    assert inverse.quantile(logits, 0.5).item() == pytest.approx(0.5, abs=1e-6)
+    assert inverse.quantile(logits, 0.25).item() == pytest.approx(0.375, abs=1e-6)
+
+
+def test_training_makes_a_network_that_can_be_kept() -> None:
+    """A few renders and epochs give a network and finite errors; the same seed gives the same network."""
+    rng = torch.Generator().manual_seed(3)
+    heard = inverse.pictures(0.1 * torch.randn(34, round(settings.PROBE.length_s * RATE_HZ), 2, generator=rng))
+    positions = torch.rand(34, LANES, generator=rng)
+    (first, errors), (again, _) = (inverse_training.train(positions, heard, epochs=1) for _ in range(2))
+    assert errors.shape == (2, LANES)
+    assert bool(errors.isfinite().all())
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+
+
+def test_refining_never_sounds_farther() -> None:
+    """What a small search returns sounds nearer to the probe phrase than the guess it began with, pairs in order."""
+    truth = settings.draw(np.random.default_rng(3))
+    sound = render(truth, settings.PROBE)
+    guess = inverse.Estimate(settings.ordered(np.clip(truth + 0.02, 0.0, 1.0)), np.full(LANES, 0.02))
+    target = extract.Target(sound)
+
+    def cost(position: np.ndarray) -> float:
+        return target.cost(render(position, settings.PROBE))
+
+    found, made = refine.refined(sound, cost, guess, effort=0.01)
+    assert cost(found) < cost(guess.position)
+    assert found[1] <= found[3]
+    assert made > 200
 
 
 def test_pitch_of_a_note_is_estimated() -> None:
