@@ -118,7 +118,7 @@ def extract(
     matched = fitted(whole, phrase.length_s) if phrase else begun(whole)
     target = Target(matched)
     if phrase == settings.PROBE and start is None and (evaluations is None or evaluations == 1):
-        return _report(target, *_probe(target, evaluations, seed))
+        return _report(target, *_probe(target, evaluations, seed, tell))
     if evaluations is None:
         evaluations = usual_evaluations(len(matched) / RATE_HZ)
     if phrase is None:
@@ -205,7 +205,7 @@ def _search_note(
     return settings.ordered(best.position[:LANES]), phrase(best.position), best.evaluations
 
 
-def _probe(target: Target, evaluations: int | None, seed: int) -> tuple[Array, Phrase, int]:
+def _probe(target: Target, evaluations: int | None, seed: int, tell: Tell | None) -> tuple[Array, Phrase, int]:
     """Return what the inverse says of the probe phrase, refined unless one evaluation was asked for."""
     guess = inverse.estimate(target.sound)
     if evaluations == 1:
@@ -214,7 +214,7 @@ def _probe(target: Target, evaluations: int | None, seed: int) -> tuple[Array, P
     def cost(position: Array) -> float:
         return target.cost(render(position, settings.PROBE))
 
-    position, made = refine.refined(target.sound, cost, guess, seed=seed)
+    position, made = refine.refined(target.sound, cost, guess, seed=seed, tell=tell)
     return position, settings.PROBE, made
 
 

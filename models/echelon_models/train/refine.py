@@ -38,22 +38,36 @@ BRED = 6  # candidates whose pairs are exchanged
 STEPS, FINEST = (0.8, 0.4, 0.2), 0.02  # of a lane in turn: parts of its spread, which is no smaller
 
 Cost = Callable[[Array], float]
+Tell = Callable[[int, int, float], None]
 
 
 def refined(
-    sound: NDArray[np.float32], whole: Cost, guess: Estimate, *, seed: int = 1, effort: float = 1.0
+    sound: NDArray[np.float32],
+    whole: Cost,
+    guess: Estimate,
+    *,
+    seed: int = 1,
+    effort: float = 1.0,
+    tell: Tell | None = None,
 ) -> tuple[Array, int]:
     """Return positions float64 (32,) that sound nearer to `sound` than the guess, and how many renders it took.
 
     `sound` float32 (n, 2) at 48 kHz is a recording of the probe phrase, `whole` how far positions are from it over the
     whole phrase, `guess` the inverse's answer. At effort 1 about 6700 first notes and 200 phrases are rendered, a
-    minute of computing. One seed gives one result.
+    minute of computing; `tell(made, of, cost)` is called twice. One seed gives one result.
     """
     first, made = _with_operators(sound, guess, guess.position, np.random.default_rng(seed), effort)
     first, polishing = _polished(whole, first, guess.spread)
+    total = 2 * made + polishing
+    if tell is not None:
+        tell(made + polishing, total, whole(first))
     others = np.concatenate((guess.position[:OPERATORS], first[OPERATORS:]))
     second, again = _with_operators(sound, guess, others, np.random.default_rng(seed + 1), effort)
-    return min(first, second, key=whole), made + polishing + again + 2
+    best = min(first, second, key=whole)
+    made += polishing + again
+    if tell is not None:
+        tell(made, total, whole(best))
+    return best, made
 
 
 def _with_operators(
