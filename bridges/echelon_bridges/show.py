@@ -31,6 +31,7 @@ from typing import Any
 from echelon_engine import live, live_table
 from echelon_engine.config import Config
 from echelon_engine.errors import UsageError, UserError, nearest
+from echelon_models import text_file
 
 FILE_BYTES = 1 << 20
 MOST_CUES = 1000
@@ -98,14 +99,10 @@ def read(path: Path, config: Config) -> Show:
 
 def _document(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as stream:
-            data = stream.read(FILE_BYTES + 1)
-        if len(data) > FILE_BYTES:
-            raise UsageError(str(path), f"is larger than {FILE_BYTES} bytes", "a show is a list of settings")
-        return tomllib.loads(data.decode("utf-8"))
-    except OSError as error:
-        raise UsageError(str(path), f"the show cannot be read ({error.strerror})", "check the path") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        return tomllib.loads(text_file.read(path, FILE_BYTES))
+    except UserError as error:
+        raise UsageError(error.value, f"the show {error.rule}", error.remedy) from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(str(path), f"not valid TOML: {error}", "correct that line") from None
 
 

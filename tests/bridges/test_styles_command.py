@@ -62,6 +62,7 @@ def test_check_says_place_and_reason(own: Path, capsys: pytest.CaptureFixture[st
         str(own / "bad.toml"): ("bad.toml: harmony.scale = 'mnor'", "is one of major", "did you mean 'minor'?"),
         str(own / "none.toml"): ("none.toml", "cannot be read"),
         "house": ("ends in .toml", "styles show house"),
+        str(own): ("is a folder",),
     }.items():
         assert cli.main(["styles", "check", name]) == 2
         said = capsys.readouterr().err

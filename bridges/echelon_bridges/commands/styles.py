@@ -76,12 +76,9 @@ def _place(name: str, folder: Path | None) -> Path:
     """Return the file of a style: a person's own before one that comes with the product."""
     from pathlib import Path
 
-    from echelon_models.music.styles import FOLDER
+    from echelon_models.music import styles
 
-    if name.endswith(".toml"):
-        return Path(name)
-    own = folder / f"{name}.toml" if folder is not None else None
-    return own if own is not None and own.is_file() else FOLDER / f"{name}.toml"
+    return Path(name) if name.endswith(".toml") else styles.place(name, folder)
 
 
 def _load(name: str, folder: Path | None) -> Style:
@@ -160,6 +157,8 @@ def _check(name: str) -> int:
     from echelon_models.music import styles
 
     path = Path(name)
+    if path.is_dir():
+        raise UsageError(name, "is a folder", "name a style's file in it")
     if path.suffix != ".toml":
         raise UsageError(name, "a style is a file that ends in .toml", f"say `styles show {path.stem}` to see one")
     try:

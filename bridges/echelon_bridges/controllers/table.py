@@ -31,6 +31,7 @@ from typing import Any
 from echelon_engine import config_file, live, live_table
 from echelon_engine.config import Config
 from echelon_engine.errors import UsageError, UserError, nearest
+from echelon_models import text_file
 
 FILE = "controllers.toml"
 MOST = 1024  # rows
@@ -125,16 +126,12 @@ def path_of(config: Config) -> Path:
 def read(path: Path) -> dict[str, Row]:
     """Return the rows of a map by source, none where there is no file; raises `UsageError` for what is wrong in it."""
     try:
-        with path.open("rb") as stream:
-            data = stream.read(FILE_BYTES + 1)
-        if len(data) > FILE_BYTES:
-            raise UsageError(str(path), f"is larger than {FILE_BYTES} bytes", "keep one line a controller")
-        document = tomllib.loads(data.decode("utf-8"))
-    except FileNotFoundError:
+        document = tomllib.loads(text_file.read(path, FILE_BYTES))
+    except text_file.MissingFileError:
         return {}
-    except OSError as error:
-        raise UsageError(str(path), f"cannot be read ({error.strerror})", "check the path") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except UserError as error:
+        raise UsageError(error.value, error.rule, error.remedy) from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(str(path), f"not valid TOML: {error}", "correct that line") from None
     table = document.pop("controllers", {})
     if document or not isinstance(table, dict):

@@ -6,12 +6,15 @@ Whatever is wrong is refused with the file, the place, the rule and, where it he
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 
-from echelon_engine.errors import nearest
+from echelon_engine.errors import UserError, nearest
 from echelon_engine.scales import SCALES
+from echelon_models import text_file
 from echelon_models.music import harmony
 from echelon_models.music.harmony import Chord, HarmonyError
 from echelon_models.music.sections import SECTIONS
@@ -19,9 +22,10 @@ from echelon_models.music.style import CHORD_TRACKS, TRACKS, Style, StyleError
 from echelon_models.music.style_parts import read_fills, read_tracks
 from echelon_models.music.style_table import StyleTable
 
-__all__ = ["CHORD_TRACKS", "FOLDER", "TRACKS", "Style", "StyleError", "load", "names", "parse"]
+__all__ = ["CHORD_TRACKS", "FOLDER", "TRACKS", "Style", "StyleError", "load", "names", "parse", "place"]
 
 FOLDER = Path(__file__).parent / "styles"
+FILE_BYTES = 1 << 18
 
 
 def names(folder: Path | None = None) -> list[str]:
@@ -30,24 +34,36 @@ def names(folder: Path | None = None) -> list[str]:
     return sorted({path.stem for where in folders for path in where.glob("*.toml")})
 
 
-def load(name: str, folder: Path | None = None) -> Style:
+def place(name: str, folder: Path | None = None) -> Path:
+    """Return the file of a style: what is called so in `folder`, whatever it is, before the product's own.
+
+    A name that the product does not have is one in `folder`, also when its file has gone.
+    """
+    shipped = FOLDER / f"{name}.toml"
+    own = folder / shipped.name if folder is not None else shipped
+    return own if os.path.lexists(own) or not shipped.is_file() else shipped
+
+
+def load(name: str, folder: Path | None = None, listed: Collection[str] = ()) -> Style:
     """Return the style of a name, looked for in `folder` first, or of a path that ends in .toml.
 
-    Raises `StyleError` with the place and the reason.
+    `listed` are names that had a file once: one of them without a file is gone, not unknown. Raises `StyleError` with
+    the place and the reason.
     """
     if name.endswith(".toml"):
         path = Path(name)
     else:
         known = names(folder)
-        if name not in known:
+        if name not in known and name not in listed:
             raise StyleError(f"style {name!r}", "no such style", nearest(name, known) or "known: " + ", ".join(known))
-        own = folder / f"{name}.toml" if folder is not None else None
-        path = own if own is not None and own.is_file() else FOLDER / f"{name}.toml"
+        path = place(name, folder)
     try:
-        text = path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-        raise StyleError(str(path), f"cannot be read ({reason})", "check the file") from None
+        text = text_file.read(path, FILE_BYTES)
+    except text_file.MissingFileError as error:
+        rule, remedy = ("is gone", "put it back, or choose another style") if name in listed else (error.rule, "")
+        raise StyleError(str(path), rule, remedy or "check the file") from None
+    except UserError as error:
+        raise StyleError(error.value, error.rule, error.remedy) from None
     return parse(text, path.name)
 
 
