@@ -130,6 +130,8 @@ def _cues(document: dict[str, Any], config: Config) -> tuple[Cue, ...]:
 
 def _cue(number: int, entry: dict[str, Any], presets: Mapping[str, Sequence[tuple[str, str]]], config: Config) -> Cue:
     name, use = entry.pop(NAME, None), entry.pop(USE, [])
+    if name is None:
+        raise UsageError(f"cue {number}", "has no name", 'write name = "..." below [[cue]]')
     if not isinstance(name, str) or not 0 < len(name.strip()) <= live.CUE_LETTERS or not name.isprintable():
         raise UsageError(f"cue {number}: name = {name!r}", f"must be a text of 1 to {live.CUE_LETTERS} letters")
     place = f"cue {number} {name!r}"

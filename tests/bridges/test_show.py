@@ -69,7 +69,7 @@ def test_the_order_within_a_cue_is_no_trap(tmp_path: Path) -> None:
         ("[[cue]", ["TOML"]),
         ("[cue]\nname = 'x'", ["must be a list"]),
         ("[[cues]]\nname = 'x'", ["cues", "'cue'"]),
-        ("[[cue]]\nstyle = 'house'", ["cue 1: name = None"]),
+        ("[[cue]]\nstyle = 'house'", ["cue 1: has no name"]),
         ("[[cue]]\nname = ''", ["1 to 64"]),
         ("[[cue]]\nname = '3'", ["cue 1 '3'", "number"]),
         ("[[cue]]\nname = 'Next'", ["next or back"]),
