@@ -10,30 +10,25 @@ same motion gives the same notes.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echelon_engine import live_table
+from echelon_bridges.style_shelf import Stamp, StyleShelf
 from echelon_engine.config import Config
 from echelon_engine.errors import UsageError, UserError, nearest
 from echelon_engine.memory import CONTROL, GRID
 from echelon_engine.vocabulary import BEATS_PER_BAR, INSTALLED_MODES, MODES
-from echelon_models.music import styles
 from echelon_models.music.conductor import Conductor
 from echelon_models.music.score import Heard, Score
 from echelon_models.music.sections import Form
-from echelon_models.music.styles import Style
+from echelon_models.music.style import Style, StyleError
 
 ASKED_BEAT = 3  # of each bar: a beat before the bar line
 KNOWN = "`echelon-engine styles` lists them"
-
-Stamp = tuple[str, int, int] | None  # folder, time of change in ns and size of a file
 
 
 class Band:
@@ -45,9 +40,8 @@ class Band:
     """
 
     def __init__(self, config: Config, numbered_from: int = 0, *, going_on: bool = False) -> None:
-        self._folder = Path(config.band.styles).expanduser() if config.band.styles else None
-        self._names = live_table.styles(config.band.styles)
-        self._known: dict[int, tuple[Stamp, Style | None]] = {}
+        self._shelf = StyleShelf(config.band.styles)
+        self._told: dict[str, Stamp] = {}  # the state in which a style that is no good was told
         self._notices: list[str] = []
         try:
             self._style, style = self._open(config.band.style)
@@ -66,12 +60,10 @@ class Band:
     def _open(self, style: str) -> tuple[int, Style]:
         """Return number and style of a name. Raises `UserError`."""
         name = style.lower()
-        if name not in self._names:
-            raise UsageError(f"band.style = {name!r}", "no such style", nearest(name, self._names) or KNOWN)
-        number = self._names.index(name)
-        stamp, found = self._stamp(number), styles.load(name, self._folder)
-        self._known[number] = stamp, found
-        return number, found
+        names = self._shelf.names
+        if name not in names:
+            raise UsageError(f"band.style = {name!r}", "no such style", nearest(name, names) or KNOWN)
+        return names.index(name), self._shelf.get(name)
 
     def take_notices(self) -> list[str]:
         """Return what people should know, once."""
@@ -121,7 +113,7 @@ class Band:
     def _follow(self, settings: Any) -> None:
         """Take the style and the mode that are asked for now."""
         wanted = int(settings["style"])
-        if 0 <= wanted < len(self._names) and (style := self._read(wanted)) is not None:
+        if 0 <= wanted < len(self._shelf.names) and (style := self._read(wanted)) is not None:
             self._style, self._conductor.style = wanted, style
         mode = MODES[int(settings["mode"])]
         if mode != self._conductor.mode and mode in INSTALLED_MODES:
@@ -129,25 +121,17 @@ class Band:
 
     def _read(self, number: int) -> Style | None:
         """Return a style as its file is now; None, said once for each state of the file, where it is no good."""
-        stamp = self._stamp(number)
-        if number not in self._known or self._known[number][0] != stamp:
-            style = None
-            try:
-                style = styles.load(self._names[number], self._folder)
-            except styles.StyleError as error:
+        name = self._shelf.names[number]
+        try:
+            style = self._shelf.get(name)
+        except StyleError as error:
+            stamp = self._shelf.stamp(name)
+            if name not in self._told or self._told[name] != stamp:
                 self._notices.append(f"{error}; the band goes on in its style")
-            self._known[number] = stamp, style
-        return self._known[number][1]
-
-    def _stamp(self, number: int) -> Stamp:
-        """Return what tells whether a style's file has changed; None where there is none."""
-        name = f"{self._names[number]}.toml"
-        for folder in (self._folder, styles.FOLDER):
-            if folder is not None:
-                with contextlib.suppress(OSError):
-                    found = (folder / name).stat()
-                    return str(folder), found.st_mtime_ns, found.st_size
-        return None
+            self._told[name] = stamp
+            return None
+        self._told.pop(name, None)
+        return style
 
     def _grid(self, bar: int, score: Score) -> NDArray[Any]:
         style = self._conductor.style
