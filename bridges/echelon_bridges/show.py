@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from echelon_bridges.style_shelf import StyleShelf
 from echelon_engine import live, live_table
 from echelon_engine.config import Config
 from echelon_engine.errors import UsageError, UserError, nearest
@@ -85,14 +86,14 @@ def apply(settings: Any, cue: Cue, config: Config) -> dict[str, str]:
     return {key: live.apply(settings, key, text, config) for key, text in cue.settings}
 
 
-def read(path: Path, config: Config) -> Show:
-    """Return the show in a file, every setting of which this configuration allows.
+def read(path: Path, config: Config, styles: StyleShelf | None = None) -> Show:
+    """Return the show in a file, every setting of which this configuration allows, and whose styles can be played.
 
     Raises `UsageError` with the place (file, cue or preset, key), the value, the rule and the nearest valid name.
     """
     document = _document(path)
     try:
-        return Show(str(path), _cues(document, config))
+        return Show(str(path), _cues(document, config, styles or StyleShelf(config.band.styles)))
     except UserError as error:
         raise UsageError(f"{path}: {error.value}", error.rule, error.remedy) from None
 
@@ -106,7 +107,7 @@ def _document(path: Path) -> dict[str, Any]:
         raise UsageError(str(path), f"not valid TOML: {error}", "correct that line") from None
 
 
-def _cues(document: dict[str, Any], config: Config) -> tuple[Cue, ...]:
+def _cues(document: dict[str, Any], config: Config, styles: StyleShelf) -> tuple[Cue, ...]:
     presets, entries = document.pop("presets", {}), document.pop("cue", None)
     if document:
         name = next(iter(document))
@@ -119,16 +120,22 @@ def _cues(document: dict[str, Any], config: Config) -> tuple[Cue, ...]:
         raise UsageError("cue", "must be a list of tables", 'write [[cue]], then name = "..." and its settings')
     if len(entries) > MOST_CUES:
         raise UsageError("cue", f"there are {len(entries)}, at most {MOST_CUES}", "divide the show")
-    shared = {name: _settings(f"preset {name!r}", table, config) for name, table in presets.items()}
+    shared = {name: _settings(f"preset {name!r}", table, config, styles) for name, table in presets.items()}
     cues: list[Cue] = []
     for number, entry in enumerate(entries, 1):
-        cues.append(cue := _cue(number, entry, shared, config))
+        cues.append(cue := _cue(number, entry, shared, config, styles))
         if cue.name.lower() in {other.name.lower() for other in cues[:-1]}:
             raise UsageError(f"cue {number}: name = {cue.name!r}", "another cue has this name", "give it its own")
     return tuple(cues)
 
 
-def _cue(number: int, entry: dict[str, Any], presets: Mapping[str, Sequence[tuple[str, str]]], config: Config) -> Cue:
+def _cue(
+    number: int,
+    entry: dict[str, Any],
+    presets: Mapping[str, Sequence[tuple[str, str]]],
+    config: Config,
+    styles: StyleShelf,
+) -> Cue:
     name, use = entry.pop(NAME, None), entry.pop(USE, [])
     if name is None:
         raise UsageError(f"cue {number}", "has no name", 'write name = "..." below [[cue]]')
@@ -145,7 +152,7 @@ def _cue(number: int, entry: dict[str, Any], presets: Mapping[str, Sequence[tupl
             hint = nearest(str(preset), presets) or f"there are {', '.join(presets) or 'none'}"
             raise UsageError(f"{place}: use = {preset!r}", "no such preset", hint)
         chosen.update(presets[preset])
-    chosen.update(_settings(place, entry, config))
+    chosen.update(_settings(place, entry, config, styles))
     cue = Cue(name.strip(), tuple(sorted(chosen.items(), key=lambda item: _turn(item[0]))))
     apply(live.initial_settings(config)[0], cue, config)
     return cue
@@ -155,7 +162,7 @@ def _turn(key: str) -> int:
     return FIRST.index(key) if key in FIRST else len(FIRST)
 
 
-def _settings(place: str, table: dict[str, Any], config: Config) -> list[tuple[str, str]]:
+def _settings(place: str, table: dict[str, Any], config: Config, styles: StyleShelf) -> list[tuple[str, str]]:
     """Return the (key, value) of a table, each tried out alone."""
     found: dict[str, str] = {}
     record = live.initial_settings(config)[0]
@@ -178,6 +185,11 @@ def _settings(place: str, table: dict[str, Any], config: Config) -> list[tuple[s
             live.apply(record, key, text, config)
         except UserError as error:
             raise UsageError(f"{place}: {error.value}", error.rule, error.remedy) from None
+        if key == "style":
+            try:
+                styles.get(text.lower())
+            except UserError as error:
+                raise UsageError(f"{place}: style = {text!r}: {error.value}", error.rule, error.remedy) from None
         found[key] = text
     return list(found.items())
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from echelon_bridges import show
+from echelon_bridges.style_shelf import StyleShelf
 from echelon_bridges.taps import Taps
 from echelon_engine import live, live_table
 from echelon_engine.config import Config
@@ -26,7 +27,8 @@ class Stage:
         self.config = config
         self.settings = live.initial_settings(config)
         file = config.show.file
-        self.show = show.read(Path(file).expanduser(), config) if file else None
+        self._styles = StyleShelf(config.band.styles)
+        self.show = show.read(Path(file).expanduser(), config, self._styles) if file else None
         self.number = 0  # of the cue that was given last, from 1
         self._taps = Taps()
 

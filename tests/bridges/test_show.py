@@ -124,3 +124,16 @@ def test_steps_names_and_numbers() -> None:
     for wrong in ("0", "4", "-1", "²"):
         with pytest.raises(UsageError, match="cues are 1 to 3"):
             played.place(wrong, 0)
+
+
+@pytest.mark.parametrize("place", ["cue", "preset"])
+def test_a_style_whose_file_is_broken_is_refused_at_the_start(tmp_path: Path, place: str) -> None:
+    """A show that names a style by a good name with a bad file says cue or preset, file, place and reason."""
+    (tmp_path / "bad.toml").write_text("tempo = [1]\n")
+    config = config_file.make({"band.styles": str(tmp_path)})
+    text = {
+        "cue": "[[cue]]\nname = 'x'\nstyle = 'Bad'\n",
+        "preset": "[[cue]]\nname = 'x'\n[presets.q]\nstyle = 'bad'\n",
+    }[place]
+    with pytest.raises(UsageError, match=f"show.toml: {place} .*bad.toml: .*: is "):
+        show.read(written(tmp_path, text), config)
