@@ -16,6 +16,7 @@ from echelon_bridges.taps import Taps
 from echelon_engine import live, live_table
 from echelon_engine.config import Config
 from echelon_engine.errors import UserError
+from echelon_models.music.style import StyleError
 
 ASKED_NS = 10_000_000_000  # a change that was asked for longer ago counts as asked now
 
@@ -41,6 +42,8 @@ class Stage:
             return str(self.cue(text)["name"])
         changed = self.settings.copy()
         shown = live.apply(changed[0], key, text, self.config)
+        if key == "style":
+            shown = self._loadable(changed[0], text)
         if key == "tap":
             tempo_bpm = self._taps.tap(time_ns)
             if tempo_bpm is not None:
@@ -54,9 +57,29 @@ class Stage:
         played = self._played()
         number = played.place(which, self.number)
         changed = self.settings.copy()
-        show.apply(changed[0], played.cues[number - 1], self.config)
+        cue = played.cues[number - 1]
+        show.apply(changed[0], cue, self.config)
+        if "style" in dict(cue.settings):
+            self._loadable(changed[0], "")
         self.settings, self.number = changed, number
         return self.report() or {}
+
+    def _loadable(self, settings: Any, text: str) -> str:
+        """Return the style that was just chosen by `text`. Raises `StyleError` where its file cannot be played.
+
+        `next` and `back` go past those: a pad that steps must come around.
+        """
+        names = self._styles.names
+        steps = text.lower() in (live.NEXT, live.BACK) and text.lower() not in names
+        while True:
+            try:
+                self._styles.get(name := names[int(settings["style"])])
+            except StyleError:
+                if not steps or settings["style"] == self.settings[0]["style"]:
+                    raise
+                live.apply(settings, "style", text, self.config)
+            else:
+                return name
 
     def values(self) -> dict[str, str]:
         """Return every live key with its value for people."""

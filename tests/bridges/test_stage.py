@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from echelon_bridges.stage import Stage
 from echelon_engine import config_file
 from echelon_engine.errors import UsageError, UserError
 from echelon_engine.vocabulary import TRACK_NAMES
+from echelon_models.music.styles import FOLDER
 
 SHOW = """
 [[cue]]
@@ -123,3 +125,44 @@ def test_every_track_can_be_muted_and_soloed() -> None:
         stage.set(f"track.{track}.solo", "on", 0)
         assert stage.settings["track_mute"][0].tolist() == [1] * (i + 1) + [0] * (11 - i)
         assert stage.settings["track_solo"][0].tolist() == [1] * (i + 1) + [0] * (11 - i)
+
+
+@pytest.mark.parametrize("kind", ["broken", "folder", "pipe", "junk", "gone"])
+def test_a_style_that_cannot_be_loaded_is_refused_and_nothing_changes(tmp_path: Path, kind: str) -> None:
+    """`set style` and a cue name the file and the reason, keep all settings, and take the style once it is mended."""
+    own = tmp_path / "own"
+    own.mkdir()
+    file, good = own / "mine.toml", (FOLDER / "house.toml").read_text()
+    file.write_text(good)
+    (tmp_path / "show.toml").write_text("[[cue]]\nname = 'a'\nmaster = -20\nstyle = 'mine'\n")
+    stage = Stage(config_file.make({"show.file": str(tmp_path / "show.toml"), "band.styles": str(own)}))
+    file.unlink()
+    match kind:
+        case "broken":
+            file.write_text("tempo = [1]\n")
+        case "folder":
+            file.mkdir()
+        case "pipe":
+            os.mkfifo(file)
+        case "junk":
+            file.write_bytes(b"\xff\xff")
+    before = stage.settings
+    said = {
+        "broken": "mine.toml: ",
+        "folder": f"{file}: is a folder",
+        "pipe": f"{file}: is no regular file",
+        "junk": f"{file}: is not UTF-8",
+        "gone": f"{file}: is gone",
+    }[kind]
+    for ask in (lambda: stage.set("style", "Mine", 0), lambda: stage.set("cue", "next", 0), lambda: stage.cue("a")):
+        with pytest.raises(UserError, match=said):
+            ask()
+    assert stage.settings is before
+    assert stage.number == 0
+    assert stage.set("style", "next", 0) == "synthwave"  # house, mine, synthwave: stepping goes past it
+    assert stage.set("style", "back", 0) == "house"
+    if file.is_dir():
+        file.rmdir()
+    file.unlink(missing_ok=True)
+    file.write_text(good)
+    assert stage.set("style", "mine", 0) == "mine"
