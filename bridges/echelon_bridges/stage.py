@@ -81,6 +81,11 @@ class Stage:
             else:
                 return name
 
+    def choices(self) -> dict[str, list[str]]:
+        """Return what this engine, with the styles of its folder, lets choose: a list for each key that has such."""
+        found = {key: live.choices(key, self.config) for key in live.names()}
+        return {key: list(known) for key, known in found.items() if known}
+
     def values(self) -> dict[str, str]:
         """Return every live key with its value for people."""
         values = {key: live.shown(self.settings[0], key, self.config) for key in live.names()}

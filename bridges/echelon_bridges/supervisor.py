@@ -360,7 +360,7 @@ class Supervisor:
                     return {"cue": await self._cue(which)}
                 return {"cues": self.stage.cues(), "cue": self.stage.report()}
             case "get":
-                return {"values": self.stage.values()}
+                return {"values": self.stage.values(), "choices": self.stage.choices()}
             case "stop":
                 self.stop()
                 return {}

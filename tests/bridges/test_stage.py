@@ -166,3 +166,4 @@ def test_a_style_that_cannot_be_loaded_is_refused_and_nothing_changes(tmp_path: 
     file.unlink(missing_ok=True)
     file.write_text(good)
     assert stage.set("style", "mine", 0) == "mine"
+    assert "mine" in stage.choices()["style"]

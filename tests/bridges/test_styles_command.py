@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from echelon_bridges import cli, doctor
+from echelon_bridges import cli, control, doctor, lock
 from echelon_engine import config_file, live_table
 from echelon_models.music import files
 from echelon_models.music.styles import FOLDER
@@ -155,3 +155,19 @@ def test_doctor_checks_the_style_and_the_folder(own: Path) -> None:
 def test_the_styles_that_come_with_it_are_the_ones_in_the_folder() -> None:
     """The engine numbers the styles by name without looking at the models' folder: both must list the same."""
     assert list(live_table.STYLES) == sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def test_the_list_of_settings_has_the_engines_own_styles_and_says_when_a_tempo_waits(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`set --list` shows the choices of the running engine, and that `tempo` is for the source `fixed`."""
+    told = {"tempo": "110 bpm", "tempo_source": "style", "style": "mine"}
+    monkeypatch.setattr(lock, "is_held", lambda _name: True)
+    monkeypatch.setattr(control, "request", lambda *_, **__: {"values": told, "choices": {"style": ["house", "mine"]}})
+    lines = []
+    for told["tempo_source"] in ("style", "fixed"):
+        assert cli.main(["set", "--list"]) == 0
+        lines.append({line.split()[0]: line for line in capsys.readouterr().out.splitlines()})
+    assert "one of house, mine, or next, back" in lines[0]["style"]
+    assert "in force with tempo_source fixed, now it is style" in lines[0]["tempo"]
+    assert "in force" not in lines[1]["tempo"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 
 from echelon_bridges.commands import _options
 
@@ -55,9 +56,14 @@ def _list(name: str) -> int:
     from echelon_engine import live, live_table
     from echelon_engine.parameters import PARAMETERS
 
-    values = request(name, command="get")["values"] if lock.is_held(name) else {}
+    answer = request(name, command="get") if lock.is_held(name) else {}
+    values, choices = answer.get("values", {}), answer.get("choices", {})
     for row in live_table.LIVE.values():
-        print(f"{row.key:<24} {values.get(row.key, '-'):<18} {row.rule}: {row.about}")
+        if row.kind == "style":
+            row = replace(row, choices=tuple(choices.get(row.key, row.choices)))
+        source = values.get("tempo_source", "fixed") if row.key == "tempo" else "fixed"
+        waits = "" if source == "fixed" else f"; in force with tempo_source fixed, now it is {source}"
+        print(f"{row.key:<24} {values.get(row.key, '-'):<18} {row.rule}: {row.about}{waits}")
     print(f"{WEIGHTS:<43} a safetensors file of DELL gated, or built-in: y glides over 250 ms")
     print(f"{'lane.NAME or lane.NUMBER':<43} {live.LANE_ABOUT}:")
     for lane in PARAMETERS:
