@@ -227,7 +227,7 @@ def styles(config: Config) -> Iterator[Row]:
     if folder is None:
         return
     if not folder.is_dir():
-        yield Row("styles", "warn", f"{folder}: no such folder", "make it, or correct band.styles")
+        yield Row("styles", "fail", f"{folder}: no such folder", "make it, or correct band.styles")
         return
     bad = 0
     for path in sorted(folder.glob("*.toml")):

@@ -120,6 +120,13 @@ def test_unknown_style_or_mode_is_wrong_use(
     assert part in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["run", "--device", "null"], ["render", "dancer", "x.wav"], ["styles"]])
+def test_folder_of_styles_that_is_not_there_is_refused(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """`run` and `render` say it before anything is started, in the words of `styles`."""
+    assert cli.main([*command, "--set", "band.styles=/no/such/folder"]) == 1
+    assert "band.styles = '/no/such/folder': no such folder" in capsys.readouterr().err
+
+
 def test_style_file_that_is_no_good_fails_the_start(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A chosen style with a mistake in its file is refused with the place, as any file that will not do."""
     wrong = ["--set", f"band.styles={own}", "--set", "band.style=bad"]
@@ -146,7 +153,7 @@ def test_doctor_checks_the_style_and_the_folder(own: Path) -> None:
     assert bad.verdict == "fail"
     assert "harmony.scale" in bad.text
     assert [row.verdict for row in rows(styles=str(own))["styles"]] == ["warn"]
-    assert [row.verdict for row in rows(styles=str(own / "none"))["styles"]] == ["warn"]
+    assert [row.verdict for row in rows(styles=str(own / "none"))["styles"]] == ["fail"]
     (own / "bad.toml").unlink()
     (good,) = rows(styles=str(own))["styles"]
     assert (good.verdict, good.text.split()[0]) == ("ok", "1")

@@ -73,11 +73,22 @@ def check_band(config: Config) -> None:
     """Refuse a style or mode that cannot be played before anything is started or compiled: `UserError`."""
     from echelon_engine import live
 
+    styles_folder(config)
     live.initial_settings(config)
     if config.band.enabled:
         from echelon_bridges.band import Band
 
         Band(config)
+
+
+def styles_folder(config: Config) -> Path | None:
+    """Return the folder of a person's own styles, None without one. Raises `UserError` where it is no folder."""
+    from echelon_engine.errors import UserError
+
+    folder = Path(config.band.styles).expanduser() if config.band.styles else None
+    if folder is not None and not folder.is_dir():
+        raise UserError(f"band.styles = {config.band.styles!r}", "no such folder", "make it, or correct the setting")
+    return folder
 
 
 def engine_name(arguments: Namespace) -> str:

@@ -51,7 +51,7 @@ def run(arguments: Namespace) -> int:
         raise UsageError(f"styles {' '.join(arguments.words)}", rule, f"say one of: {known}")
     if action == "check":
         return _check(words[0])
-    folder = _folder(arguments)
+    folder = _options.styles_folder(_options.load_config(arguments))
     if action == "list":
         return _list(folder)
     style = _load(words[0], folder)
@@ -59,17 +59,6 @@ def run(arguments: Namespace) -> int:
         print(describe(style, _place(words[0], folder)))
         return 0
     return _preview(arguments, style, words[1])
-
-
-def _folder(arguments: Namespace) -> Path | None:
-    from pathlib import Path
-
-    from echelon_engine.errors import UserError
-
-    configured = _options.load_config(arguments).band.styles
-    if configured and not Path(configured).expanduser().is_dir():
-        raise UserError(f"band.styles = {configured!r}", "no such folder", "make it, or correct the setting")
-    return Path(configured).expanduser() if configured else None
 
 
 def _place(name: str, folder: Path | None) -> Path:
