@@ -18,7 +18,8 @@ class StyleTable:
         self.file, self.place, self.values = file, place, values
 
     def at(self, key: str) -> str:
-        """Return the full name of a key."""
+        """Return the full name of a key, without anything that a terminal could obey."""
+        key = key if key.isprintable() else repr(key)
         return f"{self.place}.{key}" if self.place else key
 
     def refuse(self, key: str, rule: str, remedy: str = "") -> StyleError:
@@ -49,6 +50,9 @@ class StyleTable:
             raise StyleError(f"{self.file}: {self.at(key)}", "is missing", "every style says it")
         if not isinstance(value, str):
             raise self.refuse(key, "is a text", "put it in quotes")
+        if not value.isprintable():
+            at = next(i for i, letter in enumerate(value) if not letter.isprintable())
+            raise self.refuse(key, f"letter {at + 1}, {value[at]!r}, cannot be printed", "write one line of plain text")
         return value
 
     def flag(self, key: str) -> bool:

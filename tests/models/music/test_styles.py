@@ -75,6 +75,8 @@ def test_chords_stay_in_the_scale_unless_the_style_says_so(name: str) -> None:
         ('BASS = "........!......."', 'BASS = "........!"', ["fills[2].BASS", "9 cells"]),
         ('length = "half"', 'length = "long"', ["length = 'long'", "one of 16th"]),
         ("[tracks.SNARE.Build]", "[tracks.SNARE.Built]", ["tracks.SNARE.Built", "did you mean 'Build'"]),
+        ('about = "deep', r'about = "\u001b[31mdeep', ["house.toml: about", r"letter 1, '\x1b'", "cannot be printed"]),
+        ("crash = true", r'"\u001b[2J" = true', [r"house.toml: '\x1b[2J'", "no such key"]),
         ("[harmony]", "[harmony", ["house.toml", "is not TOML", "line"]),
     ],
 )
@@ -85,6 +87,7 @@ def test_what_is_wrong_is_refused_with_its_place(old: str, new: str, said: list[
         parse(HOUSE.replace(old, new, 1), "house.toml")
     for part in ("house.toml", *said):
         assert part in str(caught.value)
+    assert str(caught.value).isprintable()
 
 
 def test_a_missing_key_or_track_is_named() -> None:
