@@ -1,13 +1,14 @@
 """Style files: the ones that ship are whole, and whatever is wrong is refused with its place and a remedy."""
 
 import contextlib
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echelon_models.music import harmony, styles
+from echelon_models.music import harmony, preview, styles
 from echelon_models.music.sections import SECTIONS
 from echelon_models.music.styles import CHORD_TRACKS, StyleError, load, names, parse
 
@@ -123,3 +124,13 @@ def test_no_damage_to_a_file_raises_anything_else(at: int, cut: int, put: str) -
     """However a file is damaged it is read, or refused as a style."""
     with contextlib.suppress(StyleError):
         assert parse(HOUSE[:at] + put + HOUSE[at + cut :]).name == "style"
+
+
+def test_the_example_of_the_page_is_a_whole_style() -> None:
+    """What the page of the format shows can be copied: it is read, every section has its tracks, and it plays."""
+    page = (styles.FOLDER / "README.md").read_text("utf-8")
+    (example,) = re.findall(r"^```toml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    style = parse(example, "mine.toml")
+    assert all(style.playing[: SECTIONS.index("Outro")])
+    scores = preview.rehearse(style, preview.course("wave", 8))
+    assert any((score.grid != scores[0].grid).any() for score in scores)
