@@ -27,8 +27,8 @@ def preload(config: Config) -> Any:
     from echelon_engine._jit import CACHE_DIR, cache_root
 
     def tell(name: str, number: int, count: int) -> None:
-        what = f"{name} ({number} of {count}), once for this version: about half a minute in all"
-        say("compiling", what=what)
+        about = ", once for this version: about half a minute in all" if number == 1 else ""
+        say("compiling", what=f"{name} ({number} of {count}){about}")
 
     if CACHE_DIR.parent != cache_root():
         text = f"cache {cache_root()} cannot be written: compiled code is kept in {CACHE_DIR.parent}"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from echelon_bridges import lock
+from echelon_engine.config import Engine
 from echelon_engine.errors import UserError
 
 LINE_BYTES = 1 << 16
@@ -118,7 +119,8 @@ def request(name: str, **fields: Any) -> dict[str, Any]:
     holder = lock.read(name) if lock.is_held(name) else None
     if holder is None:
         others = ", ".join(lock.running())
-        remedy = f"running: {others}; choose with --name" if others else "start it: echelon-engine run"
+        own = f" --name {name}" if name != Engine().name else ""
+        remedy = f"running: {others}; choose with --name" if others else f"start it: echelon-engine run{own}"
         raise UserError(f"engine {name!r}", "is not running", remedy)
     try:
         with socket.socket(socket.AF_UNIX) as connection:

@@ -190,7 +190,8 @@ class Outlets:
         if self._log is not None:
             self._log.inputs(inputs)
             self._log.offer(controls, events, now_ns)
-            self._log.gaps(self._shared["counters"])
+            if said := self._log.gaps(self._shared["counters"]):
+                self._say("warning", text=said)
         if self._performers is not None and len(controls) and len(states := self._performers.advance(now_ns)):
             for outlet in self._outlets:
                 outlet.performers(states)

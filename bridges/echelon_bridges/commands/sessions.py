@@ -71,7 +71,13 @@ def _suffix(action: str, name: str) -> str:
     """Return how the output must end: of several that may be, the one that was named."""
     if action == "plot":
         return ".png"
-    return next((suffix for suffix in MUSIC if name.lower().endswith(suffix)), ".npz")
+    from echelon_engine.errors import UsageError
+
+    suffixes = (*MUSIC, ".npz")
+    found = next((suffix for suffix in suffixes if name.lower().endswith(suffix)), None)
+    if found is None:
+        raise UsageError(name, f"must end in {', '.join(suffixes)}", "choose what is to be written by the ending")
+    return found
 
 
 def _list(arguments: Namespace, given: str) -> int:

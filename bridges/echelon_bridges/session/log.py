@@ -76,6 +76,7 @@ class SessionLog:
         self._control: tuple[int, int] | None = None  # epoch and frame of the last one that was given
         self._sound: tuple[int, int] | None = None  # the last one before anything was dropped
         self._drops: tuple[int, int, int, int] = (0, 0, 0, 0)
+        self._torn_epoch = -1  # the life of which it was said
         self._frames = 0
         self._tail = Tail()
         self._stop = threading.Event()
@@ -120,20 +121,37 @@ class SessionLog:
     def body(self, performer: int, frames: NDArray[Any]) -> None:
         """Do nothing: the bodies that are heard come with the inputs."""
 
-    def gaps(self, counters: Any) -> None:
-        """Log what the callback had to drop (memory.COUNTERS), where that has grown."""
+    def gaps(self, counters: Any) -> str:
+        """Log what the callback had to drop (memory.COUNTERS), where that has grown.
+
+        Return what a person is to be told, once in each life of the audio process; "" where there is nothing to say.
+        """
         drops = (
             int(counters["dropped_records"]),
             int(counters["dropped_events"]),
             int(counters["dropped_inputs"]),
             self.lost,
         )
+        said = ""
         if drops != self._drops:
             names = ("records", "events", "inputs", "log")
             note = dict(zip(names, drops, strict=True)) | {"after": self._sound, "until": self._control}
             self._waiting.append(("gap", note))
+            said = self._torn(sum(drops) - sum(self._drops))
             self._drops = drops
         self._sound = self._control
+        return said
+
+    def _torn(self, missing: int) -> str:
+        epoch = self._control[0] if self._control else 0
+        if missing <= 0 or epoch == self._torn_epoch:
+            return ""
+        self._torn_epoch = epoch
+        until = f" at {self._frames / CONTROL_RATE_HZ:.0f} s"
+        return (
+            f"the session lacks {missing} records{until}: nobody took them in time (bridges that stood still, or "
+            "a slow disk); it can be played again up to there, and looked at as a whole"
+        )
 
     def changed_weights(self, path: str) -> None:
         """Note that other weights play from here on: what follows cannot be played again from this log."""

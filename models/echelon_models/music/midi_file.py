@@ -10,6 +10,7 @@ steps, and the state of a note whatever `nearest` can write; `Report` says what 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -159,6 +160,9 @@ def decode(data: bytes, name: str = "MIDI file") -> Song:
 
 def _song(file: Any, name: str) -> Song:
     scale = STEPS_PER_BEAT / file.ticks_per_beat
+    grids = scale * max((sum(message.time for message in track) for track in file.tracks), default=0) / STEPS
+    if grids > MOST_GRIDS:
+        raise MidiError(name, f"lasts {grids:.0f} grids of two bars, more than {MOST_GRIDS}", "cut it into pieces")
     parts: dict[tuple[int, int], Part] = {}
     tempi: dict[float, float] = {}
     meters: list[tuple[float, str]] = []
@@ -173,8 +177,8 @@ def _song(file: Any, name: str) -> Song:
             if message.type == "track_name":
                 title = title or message.name
                 ours = ours or (number == 0 and message.name == MARK)
-            elif message.type == "set_tempo" and message.tempo > 0:
-                tempi[begin] = _bpm(message.tempo)
+            elif message.type == "set_tempo":
+                tempi[begin] = _bpm(message.tempo) if message.tempo > 0 else math.inf
             elif message.type == "time_signature" and (message.numerator, message.denominator) != (4, 4):
                 meters.append((begin, f"{message.numerator}/{message.denominator}"))
             elif message.type == "program_change":
@@ -197,9 +201,6 @@ def _song(file: Any, name: str) -> Song:
             if own == number:
                 part.name = title
         ends.append(tick * scale)
-    if max(ends) > MOST_GRIDS * STEPS:
-        rule = f"lasts {max(ends) / STEPS:.0f} grids of two bars, more than {MOST_GRIDS}"
-        raise MidiError(name, rule, "cut it into pieces")
     played = [part for part in parts.values() if part.notes]
     end = ends[1] if ours else max(ends)  # ours: notes of the last grid may ring on after it
     return Song(played, sorted(tempi.items()), sorted(meters), end, ours, unfinished)

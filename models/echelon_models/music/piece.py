@@ -32,6 +32,8 @@ class Piece:
 
     def part(self, first: int, last: int) -> Piece:
         """Return grids number `first` to `last`, counted from 1. Raises `GridError` where there are none."""
+        if not len(self):
+            raise GridError("the file", "holds no grids", "give one with music in it")
         if not 1 <= first <= last <= len(self):
             asked = f"{first}" if first == last else f"{first}-{last}"
             raise GridError(f"grid {asked}", f"there are {len(self)}, counted from 1", f"ask for 1-{len(self)}")

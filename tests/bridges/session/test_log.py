@@ -174,10 +174,13 @@ def test_a_stuck_disk_costs_records_not_memory(
     monkeypatch.setattr(log_module, "PERIOD_S", 0.8)  # asleep meanwhile
     log = open_log(tmp_path)
     counters = np.zeros(1, COUNTERS)[0]
+    said = []
     for inputs, controls, events in turns(performance):
         log.inputs(inputs)
         log.offer(controls, events, int(controls["time_ns"][-1]))
-        log.gaps(counters)
+        said += [text for text in [log.gaps(counters)] if text]
+    assert len(said) == 1, "said once, when it begins"
+    assert "it can be played again up to there" in said[0]
     assert log._bytes_in - log._bytes_out < 300_000
     assert log.lost > 100
     oldest = int(performance.controls["time_ns"][-1]) - log_module.PATIENCE_NS

@@ -255,6 +255,7 @@ def test_list_inspect_and_export(
         (["inspect"], 2, ["takes SESSION"]),
         (["plot", "a"], 2, ["takes SESSION OUT.png"]),
         (["plot", "absent", "o.txt"], 2, ["must end in .png"]),
+        (["export", "absent", "o.foo"], 2, ["must end in .mid, .txt, .npz"]),
         (["inspect", "absent"], 1, ["is no session"]),
         (["one", "two"], 2, ["sessions inspect SESSION"]),
     ],

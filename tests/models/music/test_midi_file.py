@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from music_grids import GRIDS, grids, needs_music
 
+from echelon_engine.errors import UserError
 from echelon_engine.vocabulary import STEPS
 from echelon_models.music import arrange, general_midi, midi_file, tokens
 from echelon_models.music import events as ev
@@ -187,6 +188,23 @@ def test_unfinished_notes_other_meters_and_tempi_are_told() -> None:
     assert found.bpm.tolist() == [0]
     assert any("3/4" in line for line in report.remarks)
     assert any("15 bpm" in line for line in report.remarks)
+    at_once = mido.MidiFile(file=io.BytesIO(song((0, 4, 60))))
+    at_once.tracks[0].insert(0, mido.MetaMessage("set_tempo", tempo=0))
+    out = io.BytesIO()
+    at_once.save(file=out)
+    assert any("inf bpm" in line for line in arrange.decode(out.getvalue())[1].remarks)
+
+
+def test_a_file_of_hours_is_refused_before_it_is_arranged() -> None:
+    """More than 2000 grids are too many, and said with their number."""
+    with pytest.raises(midi_file.MidiError, match="lasts 2001 grids of two bars, more than 2000"):
+        midi_file.decode(song((2000 * STEPS, 2001 * STEPS, 60)))
+
+
+def test_a_piece_without_grids_says_so() -> None:
+    """Asking it for a part names no range that cannot be."""
+    with pytest.raises(UserError, match="holds no grids"):
+        piece(np.zeros((0, 12, STEPS), np.uint8)).part(1, 1)
 
 
 def test_each_velocity_written_is_read_as_its_own_word() -> None:
