@@ -350,8 +350,9 @@ class Bridges:
             say("outlets", outlets=found)
         if self._recorder is not None:
             self._report_recording(self._recorder)
-        newest_ns = max(self._start_ns, self.hub.last_heard_ns)
-        silent = now_ns - newest_ns > SILENT_NS
+        sounds_ns = int(self._shared["counters"]["start_ns"])  # 0: it compiles, nobody is waited for
+        newest_ns = max(self._start_ns, sounds_ns, self.hub.last_heard_ns)
+        silent = sounds_ns > 0 and now_ns - newest_ns > SILENT_NS
         playing = self._script is not None or (self._player is not None and not self._player.ended)
         if playing and (self._told_playing or self._shared["header"]["epoch"] > 1):
             silent = False

@@ -106,6 +106,20 @@ def test_silence_says_what_listens_and_what_came_instead(stage: Stage, monkeypat
     assert stage.texts("notice") == [f"no motion received for 3 s; listening: {listening}; 4 datagrams undecodable"]
 
 
+def test_silence_is_no_news_before_anything_sounds(stage: Stage) -> None:
+    """While the audio process compiles nothing is said; the 3 s count from its first block on."""
+    counters = stage.shared["counters"]
+    counters["start_ns"] = 0
+    bridges = stage.start(dancer__enabled=False)
+    begun_ns = bridges._start_ns
+    bridges._report(begun_ns + 30_000_000_000)
+    counters["start_ns"] = begun_ns + 30_000_000_000
+    bridges._report(begun_ns + 32_900_000_000)
+    assert stage.texts("notice") == []
+    bridges._report(begun_ns + 33_100_000_000)
+    assert "no motion received for 3 s" in stage.texts("notice")[0]
+
+
 def test_a_session_waits_for_an_audio_process_that_starts_late(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever process is ready first: until the callback runs, one that is made then waits for the session."""
     items = np.zeros(3, INPUT)
