@@ -82,7 +82,7 @@ def check(grid: ArrayLike) -> Grid:
         raise GridError(f"grid of {array.dtype}", "holds whole numbers", "give uint8")
     if array.size and (array.min() < 0 or array.max() >= tokens.COUNT):
         where = tuple(int(i) for i in np.argwhere((array < 0) | (array >= tokens.COUNT))[0])
-        which = f"grid {where[0]}, " if array.ndim == 3 else ""
+        which = f"grid {where[0] + 1}, " if array.ndim == 3 else ""
         token = int(array[where])
         rule = "the mask never leaves the sampler" if token == tokens.MASK else f"tokens are 0..{tokens.COUNT - 1}"
         raise GridError(f"{which}{place(*where[-2:])}: token {token}", rule, "write 0 for a rest")

@@ -78,7 +78,7 @@ def test_bad_files_are_refused_by_name_and_place(tmp_path: Path, name: str, data
     [
         ({"x": np.zeros(3)}, "holds no array `grid`"),
         ({"grid": np.zeros((2, 3))}, "12 tracks by 32 steps"),
-        ({"grid": np.full((1, 12, 32), 81)}, "grid 0, KICK step 0: token 81: the mask"),
+        ({"grid": np.full((1, 12, 32), 81)}, "grid 1, KICK step 0: token 81: the mask"),
         ({"grid": np.zeros((2, 12, 32), int), "bpm": np.zeros(3)}, "do not fit together"),
         ({"grid": np.zeros((1, 12, 32), int), "bpm": np.array([1e9])}, "tempi are 20..400 bpm"),
         (
