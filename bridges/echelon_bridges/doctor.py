@@ -72,7 +72,7 @@ def audio(config: Config) -> Iterator[Row]:
     else:
         real = [device for device in list_devices() if device.index is not None]
         if real:
-            yield Row("audio", "ok", f"PortAudio sees {len(real)} output devices")
+            yield Row("audio", "ok", f"PortAudio sees {len(real)} output device{'s' * (len(real) != 1)}")
         else:
             yield Row("audio", "warn", "PortAudio sees no output device", "plug one in, or start JACK or PipeWire")
     try:

@@ -261,6 +261,16 @@ def test_doctor_survives_a_broken_check(monkeypatch: pytest.MonkeyPatch, capsys:
     assert {row["verdict"] for row in json.loads(capsys.readouterr().out)} <= {"ok", "warn"}
 
 
+@pytest.mark.parametrize(("count", "said"), [(1, "1 output device"), (2, "2 output devices")])
+def test_doctor_counts_devices_as_people_do(monkeypatch: pytest.MonkeyPatch, count: int, said: str) -> None:
+    """One device is no plural."""
+    found = [devices.Device(i, f"d{i}", "ALSA", 2, 48000.0, i == 0, "") for i in range(count)]
+    monkeypatch.setattr(devices, "portaudio_problem", lambda: "")
+    monkeypatch.setattr(devices, "list_devices", lambda: found)
+    monkeypatch.setattr(devices, "find_device", lambda _: found[0])
+    assert next(doctor.audio(Config())).text == f"PortAudio sees {said}"
+
+
 def test_doctor_takes_the_engines_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """`--name` is checked as everywhere, and says whether that engine plays or can be started."""
     monkeypatch.setattr(doctor, "CHECKS", (doctor.engines,))
