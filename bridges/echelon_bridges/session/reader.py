@@ -81,7 +81,7 @@ class Session:
         if found.lost:
             notes.insert(0, found.lost)
         elif not self._closed:
-            notes.insert(0, "it was not closed: it is being played, or was killed")
+            notes.insert(0, "it was not closed: it is being played, was killed, or its disk was full")
         self.notes = tuple(notes)
         self.epochs = self._epochs()
         self._inputs: NDArray[Any] | None = None

@@ -141,7 +141,7 @@ def test_a_full_disk_ends_the_log_at_a_whole_record(tmp_path: Path, performance:
     log.close()
     assert "free some space" in log.report()["error"]
     session = Session.open(log.path)
-    assert session.notes == ("it was not closed: it is being played, or was killed",)
+    assert session.notes == ("it was not closed: it is being played, was killed, or its disk was full",)
     assert 90_000 < session.bytes <= 100_001
     assert same_inputs(session.life(1).inputs, performance.inputs[: len(session.life(1).inputs)])
 
