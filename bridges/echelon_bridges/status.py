@@ -110,6 +110,7 @@ def collect(
         "sensors": [dict(sensor) for sensor in sensors],
         "drops": {
             "records": int(counters["dropped_records"]),
+            "inputs": int(counters["dropped_inputs"]),
             "sound": int(counters["dropped_sound"]),
             "frames": int(shared["frames"]["dropped"][:, 0].sum()),
             "commands": int(shared["commands"]["dropped"][:, 0].sum()),
@@ -230,6 +231,13 @@ def _sensor(sensor: dict[str, Any]) -> tuple[str, ...]:
     return (str(sensor.get("name", "?")), str(sensor.get("port", "-")), rate, *counts)
 
 
+def _kept(session: dict[str, Any], drops: dict[str, int]) -> str:
+    """Return what becomes of a session: cut is one that lacks records, which plays again only up to there."""
+    if session.get("error"):
+        return "NOT KEPT"
+    return "LOG CUT" if drops["records"] or drops["inputs"] or session.get("lost") else "log"
+
+
 def line(status: dict[str, Any]) -> str:
     """Return the document as the one line that a terminal shows: what a performer has to see at a glance."""
     s = status
@@ -253,6 +261,6 @@ def line(status: dict[str, Any]) -> str:
     if "nats" in s.get("outlets", {}):
         parts.append("nats" if s["outlets"]["nats"].get("connected") else "NO NATS")
     if "session" in s.get("outlets", {}):
-        parts.append("NOT KEPT" if s["outlets"]["session"].get("error") else "log")
+        parts.append(_kept(s["outlets"]["session"], s["drops"]))
     parts += [f"{p['name']} {p['state']}" for p in s["processes"] if p["state"] != "ready"]
     return "  ".join(parts)

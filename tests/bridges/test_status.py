@@ -61,7 +61,7 @@ def test_document_is_json_with_every_counter() -> None:
     assert found["state"] == "active"
     assert found["latency_ms"] == 20.5
     assert (found["motion_delay_ms"], found["low_latency"]) == (40.0, False)
-    assert found["drops"] == {"records": 7, "sound": 0, "frames": 4, "commands": 0}
+    assert found["drops"] == {"records": 7, "inputs": 0, "sound": 0, "frames": 4, "commands": 0}
     assert found["sensors"][0]["frames"] == 90
     assert found["processes"][0]["pid"] == 41
     assert found["load_p50"] == pytest.approx(13 / 128, abs=1e-4)
@@ -124,7 +124,12 @@ def test_connections_are_seen_at_a_glance() -> None:
     bad = {"nats": {"connected": False}, "session": {"error": "the disk is full"}}
     assert "connected, nats://x" in status.table(document(outlets=good))
     assert "3.5 seconds" in status.table(document(outlets=good))
-    assert "nats  log" in status.line(document(outlets=good))
+    none = {"records": 0, "inputs": 0}
+    assert "nats  log" in status.line(document(outlets=good, drops=none))
+    for cut in ({"drops": none | {"records": 7}}, {"drops": none | {"inputs": 1}}):
+        assert "nats  LOG CUT" in status.line(document(outlets=good, **cut))
+    lost = {"session": {"seconds": 3.5, "lost": 2}}
+    assert "LOG CUT" in status.line(document(outlets=lost, drops=none))
     assert "NO NATS  NOT KEPT" in status.line(document(outlets=bad))
     assert "the disk is full" in status.table(document(outlets=bad))
 
