@@ -1,6 +1,8 @@
 """`render`: a motion file into a WAV file through the same `process()` as live: same input, same bytes.
 
-A session is played again from what it logged: the bytes that were heard.
+A session is played again from what it logged: the bytes that were heard, of each life up to where its last control
+frame begins. What was taken while that one was played may not be in the log any more, so that sixtieth of a second, at
+most, is left out and not made up.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "motion",
         metavar="MOTION",
-        help="BVH or DeepMimic clip, `dancer` for the built-in performer, or a session (the folder of one)",
+        help="BVH or DeepMimic clip, `dancer` for the built-in performer, or a session (the folder of one: each of "
+        "its lives up to where its last control frame begins, 1/60 s at most before its log ends)",
     )
     parser.add_argument("target", metavar="OUT.wav", help="gets the sound")
     parser.add_argument("--params", metavar="OUT.npz", help="gets x, c, y, z and energy, one row a control frame")
@@ -146,7 +149,7 @@ def _replay(arguments: Namespace, config: Config, target: Path, params: Path | N
     weights = load_all(models)
     units.compile_cold(on_progress=_tell_compiling)
     most = None if arguments.seconds is None else max(1, round(arguments.seconds * CONTROL_RATE_HZ))
-    began, samples, peak, records = time.perf_counter(), 0, 0.0, []
+    began, samples, peak, cut, records = time.perf_counter(), 0, 0.0, False, []
     lives = playback.play(session, weights, most_frames=most)
     first = next(lives)  # what cannot be played is said before a file is made
     with WavWriter(target, session.rate_hz, encoding=config.output.record_format) as writer:
@@ -155,13 +158,16 @@ def _replay(arguments: Namespace, config: Config, target: Path, params: Path | N
             samples += len(life.sound)
             peak = max(peak, float(np.max(np.abs(life.sound), initial=0.0)))
             records.append(life.records)
+            cut = cut or bool(life.missing)
             for text in life.missing:
                 print(f"notice: life {life.epoch}: {text} is missing; it plays up to there", file=sys.stderr)
     seconds = samples / session.rate_hz
     if params:
         _write_params(params, np.concatenate(records))
     speed = seconds / (time.perf_counter() - began)
-    print(f"{target}: {seconds:.2f} s, peak {_level(peak)}, {speed:.0f} times faster than real time")
+    end = ", up to the last control frame of each life" if most is None and not cut else ""
+    length = f"{seconds:.2f} s ({samples} samples{end})"
+    print(f"{target}: {length}, peak {_level(peak)}, {speed:.0f} times faster than real time")
     return 0
 
 

@@ -49,6 +49,7 @@ def test_render_gives_the_bytes_that_were_heard(
         assert arrays["y"].tobytes() == y.tobytes()
     said = capsys.readouterr()
     assert "times faster" in said.out
+    assert f"({len(expected)} samples, up to the last control frame of each life)" in said.out
     assert said.err == ""
 
 
