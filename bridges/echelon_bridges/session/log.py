@@ -137,20 +137,25 @@ class SessionLog:
             names = ("records", "events", "inputs", "log")
             note = dict(zip(names, drops, strict=True)) | {"after": self._sound, "until": self._control}
             self._waiting.append(("gap", note))
-            said = self._torn(sum(drops) - sum(self._drops))
+            records, _, inputs, lost = (now - before for now, before in zip(drops, self._drops, strict=True))
+            # Records are missing behind the last one that came; what it took, behind the last before the turn.
+            kept = self._sound if inputs or lost else self._control
+            said = self._torn(records + inputs + lost, kept)
             self._drops = drops
         self._sound = self._control
         return said
 
-    def _torn(self, missing: int) -> str:
+    def _torn(self, missing: int, kept: tuple[int, int] | None) -> str:
+        """Return what a person is to be told of a session that plays again up to the life and frame of `kept`."""
         epoch = self._control[0] if self._control else 0
-        if missing <= 0 or epoch == self._torn_epoch:
+        if missing <= 0 or epoch == self._torn_epoch:  # note events that are missing are not needed to play it
             return ""
         self._torn_epoch = epoch
-        until = f" at {self._frames / CONTROL_RATE_HZ:.0f} s"
+        frame = kept[1] if kept and kept[0] == epoch else 0
+        place = f"after {frame / CONTROL_RATE_HZ:.1f} s of life {epoch}"
         return (
-            f"the session lacks {missing} records{until}: nobody took them in time (bridges that stood still, or "
-            "a slow disk); it can be played again up to there, and looked at as a whole"
+            f"the session lacks {missing} records {place}: nobody took them in time (bridges that stood still, or a "
+            "slow disk); it can be played again up to there, and looked at as a whole"
         )
 
     def changed_weights(self, path: str) -> None:

@@ -166,6 +166,32 @@ def test_a_place_that_cannot_be_written_is_said_at_the_start(tmp_path: Path) -> 
         open_log(tmp_path / "taken")
 
 
+def test_the_warning_of_a_hole_names_the_place_up_to_which_it_plays(tmp_path: Path, performance: Performance) -> None:
+    """However much waits to be written; note events that are missing make no hole, and it is said once."""
+    log = open_log(tmp_path)
+    counters = np.zeros(1, COUNTERS)[0]
+    said = []
+    for number, (inputs, controls, events) in enumerate(turns(performance)):
+        if number == 30:
+            counters["dropped_events"] = 3
+            assert log.gaps(counters) == ""
+        if number in (60, 61, 62):
+            counters["dropped_records"] += len(controls)
+            continue
+        log.inputs(inputs)
+        log.offer(controls, events, int(controls["time_ns"][-1]))
+        last = int(controls["frame"][-1])
+        if number == 59:
+            hole = last
+            counters["dropped_records"] += 1  # seen in the turn that took the last of what was there
+        said += [text for text in [log.gaps(counters)] if text]
+    log.close()
+    assert len(said) == 1
+    assert f"the session lacks 1 records after {hole / 60:.1f} s of life 1" in said[0]
+    life = Session.open(log.path).life(1)
+    assert life.plays == hole
+
+
 def test_a_stuck_disk_costs_records_not_memory(
     tmp_path: Path, performance: Performance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
