@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from collections.abc import Callable
 
     from echelon_engine.config import Config
 
@@ -96,6 +97,18 @@ def engine_name(arguments: Namespace) -> str:
     from echelon_engine.config_file import key_named
 
     return str(key_named("engine.name").check(arguments.name if arguments.name is not None else "echelon"))
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """Return what reads a whole number from `low` to `high` of an option's text, for argparse."""
+    from argparse import ArgumentTypeError
+
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not low <= int(text[:9]) <= high:
+            raise ArgumentTypeError(f"{text!r} must be a whole number from {low} to {high}")
+        return int(text)
+
+    return read
 
 
 def check_output(path: str | Path, suffix: str = "") -> Path:

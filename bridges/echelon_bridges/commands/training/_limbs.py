@@ -17,28 +17,21 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: ArgumentParser, epochs: int) -> None:
     """Declare the options."""
+    count = _options.whole(1, 1_000_000)
     parser.add_argument("data", metavar="DATA.npz", help="a data set with limbs, made by `train data`")
     parser.add_argument(
         "target", metavar="OUT.safetensors", help="gets the weights; read-outs and report lie beside it"
     )
-    parser.add_argument("--epochs", type=_count, default=epochs, metavar="N", help=f"at most (default: {epochs})")
-    parser.add_argument("--batches", type=_count, default=100, metavar="N", help="an epoch (default: 100)")
-    parser.add_argument("--seed", type=_count, default=1, help="one seed, one result (default: 1)")
-    parser.add_argument("--threads", type=_count, default=2, help="CPU cores to use (default: 2)")
+    parser.add_argument("--epochs", type=count, default=epochs, metavar="N", help=f"at most (default: {epochs})")
+    parser.add_argument("--batches", type=count, default=100, metavar="N", help="an epoch (default: 100)")
+    parser.add_argument("--seed", type=count, default=1, help="one seed, one result (default: 1)")
+    parser.add_argument("--threads", type=count, default=2, help="CPU cores to use (default: 2)")
     parser.add_argument(
         "--hold-out",
         default="",
         metavar="A,B",
         help="sources to judge by (default: three real ones and a tenth of the dancer's)",
     )
-
-
-def _count(text: str) -> int:
-    from argparse import ArgumentTypeError
-
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 1_000_000:
-        raise ArgumentTypeError(f"{text!r} must be a whole number from 1 to 1000000")
-    return int(text)
 
 
 def run(arguments: Namespace, action: str, key: Any, job: str) -> int:

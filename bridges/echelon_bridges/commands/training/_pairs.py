@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
+
+from echelon_bridges.commands import _options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,12 +16,6 @@ if TYPE_CHECKING:
     from echelon_models.train.features import Stage
 
 FEWEST_RENDERS, RENDERS, MOST_RENDERS = 20, 300, 10_000
-
-
-def _renders(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not FEWEST_RENDERS <= int(text[:9]) <= MOST_RENDERS:
-        raise ArgumentTypeError(f"{text!r} must be a whole number from {FEWEST_RENDERS} to {MOST_RENDERS}")
-    return int(text)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -32,7 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--renders",
-        type=_renders,
+        type=_options.whole(FEWEST_RENDERS, MOST_RENDERS),
         default=RENDERS,
         metavar="N",
         help=f"trials for each second of that sound: more sound nearer and take longer (default: {RENDERS})",

@@ -29,14 +29,9 @@ def _minutes(text: str) -> float:
     return value
 
 
-def _whole(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not int(text[:9]) <= MOST_VARIANTS:
-        raise ArgumentTypeError(f"{text!r} must be a whole number from 0 to {MOST_VARIANTS}")
-    return int(text)
-
-
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the options."""
+    count = _options.whole(0, MOST_VARIANTS)
     parser.add_argument("target", metavar="OUT.npz", help="gets the data set")
     parser.add_argument(
         "places",
@@ -47,7 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--dancer", type=_minutes, default=0.0, metavar="MINUTES", help="of the built-in dancer")
     parser.add_argument(
         "--augment",
-        type=_whole,
+        type=count,
         default=0,
         metavar="N",
         help="N variants of each real recording, 20 s each, and as many mixtures of several",
@@ -56,7 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--sessions", metavar="DIR", help="sessions in which a person moved lanes while dancing: their own mapping"
     )
     _pairs.add_arguments(parser)
-    parser.add_argument("--seed", type=_whole, default=1, help="another one makes another data set (default: 1)")
+    parser.add_argument("--seed", type=count, default=1, help="another one makes another data set (default: 1)")
     parser.add_argument(
         "--no-limbs",
         action="store_true",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,14 +24,9 @@ if TYPE_CHECKING:
 SESSION_EPOCHS, SESSION_BATCHES = 12, 50  # minutes on a laptop: the net already plays, it changes its mind
 
 
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 100_000:
-        raise ArgumentTypeError(f"{text!r} must be a whole number from 1 to 100000")
-    return int(text)
-
-
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the options."""
+    count = _options.whole(1, 100_000)
     parser.add_argument("target", metavar="OUT.safetensors", help="gets the weights; beside it its checkpoint")
     parser.add_argument("data", nargs="?", metavar="DATA.npz", help="a data set made by `train data`")
     parser.add_argument("--sessions", metavar="DIR", help="sessions in which a person moved lanes while dancing")
@@ -52,11 +47,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "that falls, from a state that remembers (default: source)",
     )
     parser.add_argument(
-        "--epochs", type=_count, help="at most (default: 100; with --sessions or --pairs 12 of 50 batches)"
+        "--epochs", type=count, help="at most (default: 100; with --sessions or --pairs 12 of 50 batches)"
     )
-    parser.add_argument("--batches", type=_count, help="an epoch (default: 100)")
+    parser.add_argument("--batches", type=count, help="an epoch (default: 100)")
     parser.add_argument("--plots", metavar="FOLDER", help="draw loss, gate, states and parameters there as PNG")
-    parser.add_argument("--threads", type=_count, help="of the processor (default: all cores)")
+    parser.add_argument("--threads", type=count, help="of the processor (default: all cores)")
 
 
 def run(arguments: Namespace) -> int:

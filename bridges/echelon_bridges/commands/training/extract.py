@@ -34,14 +34,9 @@ def _note(text: str) -> float | None:
     return value
 
 
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 1_000_000:
-        raise ArgumentTypeError(f"{text!r} must be a whole number from 1 to 1000000")
-    return int(text)
-
-
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the options."""
+    count = _options.whole(1, 1_000_000)
     parser.add_argument("sound", metavar="SOUND.wav", help="a recording of one note or blow: WAV, FLAC, OGG or MP3")
     parser.add_argument("--out", metavar="PARAMS.npz", help="gets positions, values, what can be heard, and the note")
     parser.add_argument("--render", metavar="OUT.wav", help="gets the instrument with these parameters")
@@ -50,8 +45,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--probe", action="store_true", help="it is a recording of the probe phrase, whose notes are known"
     )
-    parser.add_argument("--evaluations", type=_count, metavar="N", help="renders to try (default: about half a minute)")
-    parser.add_argument("--seed", type=_count, default=1, help="one seed, one result (default: 1)")
+    parser.add_argument("--evaluations", type=count, metavar="N", help="renders to try (default: about half a minute)")
+    parser.add_argument("--seed", type=count, default=1, help="one seed, one result (default: 1)")
 
 
 def run(arguments: Namespace) -> int:
