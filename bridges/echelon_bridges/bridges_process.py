@@ -58,36 +58,6 @@ def motion_source(config: Config) -> Any:
     return None
 
 
-def start_recording(config: Config, shared: Any) -> Recorder | None:
-    """Return what records to the configured file, or None where nothing is to be recorded.
-
-    After a restart it is a new file beside the first, so that nothing is lost, and one that cannot be opened is only a
-    warning: the show goes on. At the start it raises `UserError`.
-    """
-    if not config.output.record:
-        return None
-    from echelon_bridges.recorder import Recorder, takes, unused
-    from echelon_engine.wav import WavWriter, mend
-
-    first = Path(config.output.record)
-
-    def open_writer(path: Path) -> WavWriter:
-        return WavWriter(path, config.audio.rate_hz, encoding=config.output.record_format)
-
-    restarted = int(shared["header"]["epoch"]) > 1
-    for take in takes(first):
-        mend(take)
-    try:
-        writer = open_writer(unused(first) if first.exists() else first)  # no take is ever overwritten
-    except UserError as error:
-        if not restarted:
-            raise
-        say("warning", text=f"recording has stopped: {error}")
-        say("recording", path=str(first), seconds=0.0, error=str(error))
-        return None
-    return Recorder(shared["sound"], writer, lambda: open_writer(unused(first)))
-
-
 def load_rings() -> ModuleType:
     """Import the rings and compile what is used of them, so that no turn of the loop waits for it."""
     from echelon_engine import rings
@@ -137,7 +107,7 @@ class Bridges:
             self._selector.register(control.socket, selectors.EVENT_READ, control.hear)
         self._tick_s = BUSY_TICK_S if self.outlets.any else TICK_S
         self._band = self._open_band()
-        self._recorder = start_recording(config, self._shared)
+        self._recorder = self._open_recorder()
         self._recording_to = Path(config.output.record)
         self._start_ns = self._report_ns = time.monotonic_ns()
         self._turned_ns = self._heard_ns = 0
@@ -169,6 +139,14 @@ class Bridges:
         if self._script is None and not self._shared["counters"]["control_frames"]:
             self._hand_over(band.first())
         return band
+
+    def _open_recorder(self) -> Recorder | None:
+        """Return what records to the configured file; None where nothing is to be recorded, or no longer can be."""
+        if not self._config.output.record:
+            return None
+        from echelon_bridges import recorder
+
+        return recorder.start(self._config, self._shared, say)
 
     def _hand_over(self, grid: NDArray[Any]) -> None:
         """Give the callback a memory.GRID (1,), and those who tell of it."""

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from echelon_engine import rings
+from echelon_engine.config import Config
 from echelon_engine.errors import UserError
-from echelon_engine.wav import WavWriter
+from echelon_engine.wav import WavWriter, mend
 
 CHUNK_FRAMES = 8192
 PERIOD_S = 0.05
@@ -86,3 +87,28 @@ class Recorder:
         """Write what is left, finish the file."""
         self._stop.set()
         self._thread.join(timeout=10)
+
+
+def start(config: Config, shared: Any, say: Callable[..., None]) -> Recorder | None:
+    """Return what records `shared["sound"]` to the configured file.
+
+    After a restart it is a new file beside the first, so that nothing is lost, and one that cannot be opened is only a
+    warning: the show goes on. At the start it raises `UserError`.
+    """
+    first = Path(config.output.record)
+
+    def open_writer(path: Path) -> WavWriter:
+        return WavWriter(path, config.audio.rate_hz, encoding=config.output.record_format)
+
+    restarted = int(shared["header"]["epoch"]) > 1
+    for take in takes(first):
+        mend(take)
+    try:
+        writer = open_writer(unused(first) if first.exists() else first)  # no take is ever overwritten
+    except UserError as error:
+        if not restarted:
+            raise
+        say("warning", text=f"recording has stopped: {error}")
+        say("recording", path=str(first), seconds=0.0, error=str(error))
+        return None
+    return Recorder(shared["sound"], writer, lambda: open_writer(unused(first)))
