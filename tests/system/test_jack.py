@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engines import COMPILE_S, Engine, left_behind, wait_for
+from engines import COMPILE_S, Engine, left_behind, stolen_s, wait_for
 from jack_rig import private_server
 
 from echelon_bridges.devices import portaudio_problem
@@ -31,15 +31,21 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
 
 
 def keeps_time(engine: Engine) -> bool:
-    """Return whether the blocks of two seconds are as many as the clock says, within 1 %."""
-    before, began = engine.status()["blocks"], time.monotonic()
+    """Return whether the blocks of two seconds are as many as the clock says, within 4 % and what others took.
+
+    What this would find is a wrong rate or block: 44.1 for 48 kHz is 8 %. What is lost to a busy machine is measured by
+    benchmarks/jack.py.
+    """
+    before, began, stolen = engine.status()["blocks"], time.monotonic(), stolen_s()
     wait_for(lambda: time.monotonic() > began + 2.0, "two seconds")
     blocks, seconds = engine.status()["blocks"] - before, time.monotonic() - began
-    return abs(blocks - seconds * 48000 / 256) <= 0.01 * blocks + 2
+    expected = seconds * 48000 / 256
+    lost = (stolen_s() - stolen) * 48000 / 256
+    return 0.96 * expected - lost - 2 <= blocks <= 1.04 * expected + 2
 
 
 def test_it_plays_on_jack(server: str, tmp_path: Path) -> None:
-    """On JACK the block count stays within 1 % of the clock, sound comes out, and Ctrl-C leaves nothing."""
+    """On JACK the block count keeps to the clock, sound comes out, and Ctrl-C leaves nothing."""
     name = f"jack-{os.getpid()}"
     command = [sys.executable, "-m", "echelon_bridges.cli", "run", "--name", name, "--device", "system"]
     ports = ["--set", "ports.mocopi=0", "--set", "ports.vmc=0", "--set", "audio.block=256"]
@@ -48,7 +54,7 @@ def test_it_plays_on_jack(server: str, tmp_path: Path) -> None:
         status = engine.ready(COMPILE_S)
         assert status["device"] == "system"
         # The dummy driver itself skips cycles when the machine stalls: one quiet window of ten is enough.
-        assert any(keeps_time(engine) for _ in range(10)), "no two seconds in which all blocks came"
+        assert any(keeps_time(engine) for _ in range(10)), "no two seconds whose blocks kept to the clock"
         wait_for(lambda: engine.status()["loudness_db"] > -60.0, "sound")
         engine.process.send_signal(signal.SIGINT)
         assert engine.end() == 0
