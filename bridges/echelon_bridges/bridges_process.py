@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 TICK_S, TICK_NS = 0.01, 10_000_000
 BUSY_TICK_S = 0.004  # where somebody waits for what the callback writes
-GATHER_NS = 2_000_000  # datagrams within it are taken together; when each arrived, the system has noted
+GATHER_S = 0.002  # datagrams within it share a turn; when each arrived, the system has noted
 MESSAGES_A_TURN = 256
 GRIDS_AN_EPOCH = 1 << 32  # numbers of grids never come again when this process is replaced
 GARBAGE = 20_000  # new objects before a collection
@@ -110,7 +110,7 @@ class Bridges:
         self._recorder = self._open_recorder()
         self._recording_to = Path(config.output.record)
         self._start_ns = self._report_ns = time.monotonic_ns()
-        self._turned_ns = self._heard_ns = 0
+        self._turned_ns = 0
 
     def _open_script(self) -> Script | None:
         """Return what plays a session byte for byte, where the supervisor asked for it and it can be."""
@@ -159,19 +159,23 @@ class Bridges:
             self.turn()
 
     def turn(self) -> None:
-        """Wait for datagrams, a tick at most, and do what is due, every 2 ms at most however many come."""
-        wait_s = self._tick_s
-        if (early_ns := self._heard_ns + GATHER_NS - time.monotonic_ns()) > 0:
-            time.sleep(early_ns * 1e-9)
+        """Wait for datagrams, a tick at most, and do what is due, with all that comes within 2 ms of the first of them."""
+        if heard := self._hear_sockets(self._tick_s):
             if self.outlets.have_more:
-                wait_s = 0.0
-        for key, _ in self._selector.select(wait_s):
-            self._heard_ns = time.monotonic_ns()
-            key.data(self._heard_ns)
+                self._do(time.monotonic_ns())
+            time.sleep(GATHER_S)
+            self._hear_sockets(0.0)
         now_ns = time.monotonic_ns()
-        if self._heard_ns > self._turned_ns or self.outlets.have_more or now_ns - self._turned_ns >= TICK_NS:
+        if heard or self.outlets.have_more or now_ns - self._turned_ns >= TICK_NS:
             self._turned_ns = now_ns
             self._do(now_ns)
+
+    def _hear_sockets(self, wait_s: float) -> bool:
+        """Wait so long at most for datagrams and hear what is there; return whether anything was."""
+        readable = self._selector.select(wait_s)
+        for key, _ in readable:
+            key.data(time.monotonic_ns())
+        return bool(readable)
 
     def _do(self, now_ns: int) -> None:
         """Hand on what was heard and what the callback wrote, play, answer, report."""

@@ -51,14 +51,16 @@ class Budget:
 
     def spend(self, now_ns: int, size: int = 0) -> bool:
         """Take the tokens of a datagram of `size` bytes if there are as many."""
-        self.tokens = min(self.tokens + max(now_ns - self.filled_ns, 0) * 1e-9 * BUDGET_HZ, BUDGET_BURST)
-        self.filled_ns = max(now_ns, self.filled_ns)
+        if now_ns > self.filled_ns:
+            self.tokens = min(self.tokens + (now_ns - self.filled_ns) * 1e-9 * BUDGET_HZ, BUDGET_BURST)
+            self.filled_ns = now_ns
         cost = 1 + size // PIECE_BYTES
         if self.tokens < cost:
             self.excess += 1
             return False
         self.tokens -= cost
-        self.excess = max(self.excess - 1, 0)
+        if self.excess:
+            self.excess -= 1
         return True
 
 

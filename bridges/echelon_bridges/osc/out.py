@@ -29,7 +29,7 @@ from echelon_bridges.osc.layout import BUNDLE_BYTES, IMMEDIATELY, element
 from echelon_bridges.osc.targets import Target, parse
 from echelon_bridges.osc.values import Body, Present
 from echelon_engine.config import Config
-from echelon_engine.memory import ALL_OFF, CONTROL_RATE_HZ, NOTE_OFF, NOTE_ON
+from echelon_engine.memory import ALL_OFF, CONTROL_RATE_HZ, NOTE_OFF, NOTE_ON, PERFORMERS
 
 NOTES_HZ, NOTES_BURST = 500.0, 200.0  # notes begun a second that are sent; ends of notes always are
 
@@ -40,7 +40,7 @@ class OscOut:
     name = "osc_out"
 
     def __init__(self, config: Config, told: Callable[[str], None]) -> None:
-        self._root = root = f"/echelon/{config.engine.name}"
+        root = f"/echelon/{config.engine.name}"
         self._targets = [Target(host, port, told) for host, port in parse(config.osc.targets)]
         self._present = Present(root)
         self._bodies = [Body(root, performer) for performer in range(config.motion.performers)]
@@ -60,6 +60,7 @@ class OscOut:
         self._on_beat = element(f"{root}/beat", "i")[0]
         self._on_bar = element(f"{root}/bar", "i")[0]
         self._stamp = element(f"{root}/stamp", "ihhd")[0]
+        self._performer = [element(f"{root}/performer/{i}", "iffffffffff")[0] for i in range(PERFORMERS)]
 
     def offer(self, controls: NDArray[Any], events: NDArray[Any], now_ns: int) -> None:
         """Send what is due of these records of memory.CONTROL (n,) and memory.EVENT (m,)."""
@@ -93,8 +94,7 @@ class OscOut:
         present, row_is_finite = states["present"].tolist(), np.isfinite(numbers).all(axis=1).tolist()
         for i, performer in enumerate(states["performer"].tolist()):
             if row_is_finite[i]:
-                head = element(f"{self._root}/performer/{performer}", "iffffffffff")[0]
-                elements.append(head + struct.pack(">i10f", present[i], *numbers[i].tolist()))
+                elements.append(self._performer[performer] + struct.pack(">i10f", present[i], *numbers[i].tolist()))
         if elements:
             self._send(self._packed(elements), now_ns)
 

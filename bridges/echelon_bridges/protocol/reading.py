@@ -74,13 +74,26 @@ class Readings:
         axis: int = -1,
     ) -> None:
         """Take the numbers `raw` of one quantity as `app` sends them, or count them as refused."""
+        self.add_numbers(app, device, quantity, [number(value) for value in raw[:4]], time_s, part, axis)
+
+    def add_numbers(
+        self,
+        app: str,
+        device: str,
+        quantity: str,
+        raw: Sequence[float],
+        time_s: float | None = None,
+        part: str = "",
+        axis: int = -1,
+    ) -> None:
+        """Take what `add` does, as floats; those after the fourth say nothing."""
         how = APPS[app]
         values = _rotation(raw, how, axis) if quantity == "rotation" else _vector(raw, how, quantity, axis)
         if values is None:
             self.refused += 1
             return
         unit = how.units.get(quantity, "")
-        self.readings.append(Reading(device[:NAME_CHARACTERS], how.name, quantity, values, unit, time_s, part, axis))
+        self.readings.append(Reading(device[:NAME_CHARACTERS], app, quantity, values, unit, time_s, part, axis))
 
 
 def number(value: object) -> float:
@@ -106,42 +119,40 @@ def seconds(value: object, scale: float = 1.0) -> float | None:
     return time_s if abs(time_s) < TIME_LIMIT_S else None
 
 
-def _vector(raw: Sequence[object], how: App, quantity: str, axis: int) -> tuple[float, ...] | None:
+def _vector(raw: Sequence[float], how: App, quantity: str, axis: int) -> tuple[float, ...] | None:
     if len(raw) < (3 if axis < 0 else 1):
         return None
     limit = LIMITS[quantity]
     if axis >= 0:
-        value = number(raw[0])
+        value = raw[0]
         if not -limit <= value <= limit:  # true for NaN
             return None
         return (-value,) if quantity in how.turned else (value,)
-    x, y, z = map(number, raw[:3])
+    x, y, z = raw[:3]
     if not (-limit <= x <= limit and -limit <= y <= limit and -limit <= z <= limit):
         return None
     if quantity == "euler":
-        values = (x, y, z)
         first, second, third = how.euler_order
-        return values[first], values[second], values[third]
+        return raw[first], raw[second], raw[third]
     return (-x, -y, -z) if quantity in how.turned else (x, y, z)
 
 
-def _rotation(raw: Sequence[object], how: App, axis: int) -> tuple[float, ...] | None:
+def _rotation(raw: Sequence[float], how: App, axis: int) -> tuple[float, ...] | None:
     if axis >= 0:
-        values = [number(value) for value in raw[:1]]
-        return tuple(values) if values and abs(values[0]) <= LONGEST else None
+        return (raw[0],) if raw and abs(raw[0]) <= LONGEST else None
     if len(raw) == 3:  # the vector part of a unit quaternion, as Android's first rotation vectors were
-        x, y, z = (number(value) for value in raw)
+        x, y, z = raw
         rest = 1.0 - (x * x + y * y + z * z)
         if not rest >= -1e-3:
             return None
         w = math.sqrt(max(0.0, rest))
     elif len(raw) >= 4:
-        sent = [value if type(value) is float else number(value) for value in raw[:4]]
         first, second, third, fourth = how.quaternion_order
-        x, y, z, w = sent[first], sent[second], sent[third], sent[fourth]
+        x, y, z, w = raw[first], raw[second], raw[third], raw[fourth]
     else:
         return None
-    length = math.sqrt(x * x + y * y + z * z + w * w) if max(abs(x), abs(y), abs(z), abs(w)) < 4.0 else math.inf
-    if not SHORTEST <= length <= LONGEST:  # true for NaN
+    squared = x * x + y * y + z * z + w * w
+    if not SHORTEST**2 <= squared <= LONGEST**2:  # true for NaN
         return None
+    length = math.sqrt(squared)
     return (x / length, y / length, z / length, w / length)

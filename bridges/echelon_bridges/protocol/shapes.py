@@ -94,9 +94,9 @@ class Shapes:
         for shape in shapes:
             if bits & shape.fixed == shape.bits:
                 found = Readings(unknown=shape.found.unknown)
-                numbers = shape.numbers.unpack_from(data)
+                numbers = tuple(map(float, shape.numbers.unpack_from(data)))
                 for app, device, quantity, begin, end, part, axis in shape.found.told:
-                    found.add(app, device, quantity, numbers[begin:end], None, part, axis)
+                    found.add_numbers(app, device, quantity, numbers[begin:end], None, part, axis)
                 return found
         return None
 

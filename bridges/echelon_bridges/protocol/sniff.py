@@ -18,4 +18,4 @@ def protocol_of(data: bytes) -> str | None:
 
 def is_vmc(data: bytes) -> bool:
     """Return whether an OSC datagram is a VMC performer's: a message of its, alone or early in a bundle."""
-    return b"/VMC/" in data[:VMC_WITHIN]
+    return data.find(b"/VMC/", 0, VMC_WITHIN) >= 0
