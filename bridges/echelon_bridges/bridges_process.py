@@ -80,9 +80,11 @@ class Bridges:
     """The loop: sensors at once, the rings every 4 ms with outlets, everything every 10 ms, a report twice a second."""
 
     def __init__(self, config: Config, block: SharedBlock) -> None:
-        from echelon_bridges.player import Player
+        from echelon_bridges.player import NOTHING, Player, push_frames
 
         self._rings, self._shared, self._config = load_rings(), block.shared, config
+        self._frames, self._push_frames = self._shared["frames"], push_frames
+        push_frames(self._frames, 0, NOTHING.copy())  # compiled or loaded now, as the rings are
         header = self._shared["header"]
         self._script = self._open_script()
         self._live = bool(header["live_seen"])  # for good
@@ -159,7 +161,7 @@ class Bridges:
             self.turn()
 
     def turn(self) -> None:
-        """Wait for datagrams, a tick at most, and do what is due, with all that comes within 2 ms of the first of them."""
+        """Wait for datagrams, a tick at most, and do what is due; what comes within 2 ms of the first shares the turn."""
         if heard := self._hear_sockets(self._tick_s):
             if self.outlets.have_more:
                 self._do(time.monotonic_ns())
@@ -218,9 +220,7 @@ class Bridges:
     def _play(self, performer: int, frames: NDArray[Any], who: str) -> None:
         """Hand a performer's limb frames to the callback and to whoever gets bodies."""
         self._take_over(who)
-        ring = self._shared["frames"][performer]
-        for i in range(len(frames)):
-            self._rings.push(ring, frames[i : i + 1])
+        self._push_frames(self._frames, performer, frames)
         self.outlets.body(performer, frames)
 
     def _answer(self, request: dict[str, Any]) -> None:

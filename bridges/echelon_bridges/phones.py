@@ -44,6 +44,9 @@ class Phones:
         self._roles = roles
         self._slots: dict[Place, Device] = {}
         self._record = np.zeros(1, DEVICES)
+        self._times_ns, self._present, self._latents = (
+            self._record[name][0] for name in ("time_ns", "present", "latent")
+        )
         self._any_present = False  # in the record
         self._changed = False
         self._focus = -1
@@ -131,17 +134,16 @@ class Phones:
 
     def latents(self, performer: int, now_ns: int) -> Any:
         """Return the DEVICES record `(1,)` of a performer; what was silent for a second is not present."""
-        record = self._record
-        record["present"] = 0
+        self._present[:] = 0
         self._any_present = False
         for role, slot in SLOTS.items():
             device = self._slots.get((performer, role))
             if device is not None and device.is_present(now_ns):
                 self._any_present = True
-                record["time_ns"][0, slot] = device.arrival_ns
-                record["present"][0, slot] = 1
-                record["latent"][0, slot] = device.latent(now_ns, worn=role == "torso")
-        return record
+                self._times_ns[slot] = device.arrival_ns
+                self._present[slot] = 1
+                self._latents[slot] = device.latent(now_ns, worn=role == "torso")
+        return self._record
 
     def publish(self, triple: Any, publish: Callable[[Any, Any], None], focus: int, now_ns: int) -> None:
         """Write the latents of the performer in focus when they have changed or a phone has fallen silent."""

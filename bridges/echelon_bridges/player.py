@@ -8,11 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon_engine import rings
+from echelon_engine._jit import kernel
 from echelon_engine.memory import BREAK, LIMB_FRAME
 
 NOTHING = np.zeros(0, LIMB_FRAME)
 AHEAD_NS = 150_000_000  # a stall of the bridges up to this long is not heard
 NS = 1_000_000_000
+
+
+@kernel
+def push_frames(performers: Any, performer: int, frames: Any) -> int:
+    """Append limb frames (n,) to the ring of a performer, one of `performers` (m,); return how many found room."""
+    pushed = 0
+    for i in range(frames.shape[0]):
+        if rings.push(performers[performer], frames[i : i + 1]):
+            pushed += 1
+    return pushed
 
 
 class Source(Protocol):

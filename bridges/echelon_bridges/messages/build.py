@@ -28,6 +28,7 @@ from echelon_bridges.messages.fields import (
     state_name,
 )
 from echelon_bridges.messages.grids import Book
+from echelon_bridges.messages.rounding import rounded
 from echelon_bridges.messages.table import Body, Grid, Health, Params, Performers, State
 from echelon_engine.memory import (
     ALL_OFF,
@@ -101,7 +102,7 @@ def state(record: Any, made: Stamp, book: Book | None = None) -> State:
     seen = _OF_CONTROL.of(raw)
     flags = seen["flags"]
     # All fields in one turn: one by one they take thrice as long.
-    numbers = finite(np.frombuffer(raw, np.float32)[_STATE]).round(6).tolist()
+    numbers = rounded(raw, _STATE).tolist()
     c, energy, lr_pan, transition, coherence, tempo, *rest = numbers
     return State(
         **made._asdict(),
@@ -239,7 +240,7 @@ def body(frame: Any, made: Stamp) -> Body:
     """Return one memory.LIMB_FRAME as a message, rounded to 6 decimals."""
     raw = frame.tobytes()
     seen = _OF_LIMB_FRAME.of(raw)
-    numbers = finite(np.frombuffer(raw, np.float32)[_BODY]).round(6)  # all in one turn, as in `state`
+    numbers = rounded(raw, _BODY)  # all in one turn, as in `state`
     heading, *origin = numbers[:4].tolist()
     return Body(
         **made._asdict(),
