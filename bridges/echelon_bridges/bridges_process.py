@@ -161,7 +161,7 @@ class Bridges:
             self.turn()
 
     def turn(self) -> None:
-        """Wait for datagrams, a tick at most, and do what is due; what comes within 2 ms of the first shares the turn."""
+        """Wait for datagrams, a tick at most, and do what is due; what comes within 2 ms of the first shares a turn."""
         if heard := self._hear_sockets(self._tick_s):
             if self.outlets.have_more:
                 self._do(time.monotonic_ns())
