@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from echelon_engine._jit import kernel
+
 BUNDLE_BYTES = 1472  # what a UDP datagram carries over Ethernet in one piece
 IMMEDIATELY = b"#bundle\0" + struct.pack(">Q", 1)
 STAMP = struct.Struct(">iqqd")
@@ -33,12 +35,21 @@ def element(address: str, tags: str) -> tuple[bytes, int]:
     return struct.pack(">i", len(head) + size) + head, size
 
 
+@kernel
+def turn_words(out: Any, targets: Any, words: Any, sources: Any) -> None:
+    """Write words uint32 at `sources` (n,), little-endian, to `targets` (n,) of `out`, big-endian."""
+    for i in range(sources.shape[0]):
+        word = words[sources[i]]
+        out[targets[i]] = (word & 0xFF) << 24 | (word & 0xFF00) << 8 | word >> 8 & 0xFF00 | word >> 24
+
+
 class Layout:
     """Bundles of at most 1,472 bytes for these messages, (address, tags of i f h d) each, in order.
 
     `fields` is the structured dtype, big-endian, of one tick's arguments: field n is an array of message n's (equal)
     tags. `bundles(values, stamp)` returns the datagrams: values one record of `fields`, stamp (version, sequence,
-    monotonic ns, seconds since 1970). Raises ValueError for a message that no bundle can hold.
+    monotonic ns, seconds since 1970). `bundles_of(raw, sources, stamp)` does, where the arguments in order are those
+    32-bit words of a record in bytes. Raises ValueError for a message that no bundle can hold.
     """
 
     def __init__(self, messages: Sequence[tuple[str, str]], stamp_address: str) -> None:
@@ -78,6 +89,18 @@ class Layout:
     def bundles(self, values: NDArray[Any], stamp: tuple[int, int, int, float]) -> list[memoryview]:
         """Return the filled bundles; they are valid until the next call. `values` has shape (1,)."""
         self._words[self._slots] = values.view(np.uint32)
+        return self._stamped(stamp)
+
+    def bundles_of(self, raw: bytes, sources: NDArray[np.intp], stamp: tuple[int, int, int, float]) -> list[memoryview]:
+        """Return the bundles filled from a record, as `bundles` does."""
+        turn_words(self._words, self._slots, np.frombuffer(raw, np.uint32), sources)
+        return self._stamped(stamp)
+
+    def _stamped(self, stamp: tuple[int, int, int, float]) -> list[memoryview]:
         for at in self._stamps:
             STAMP.pack_into(self._data, at, *stamp)
         return self._bundles
+
+
+_ONE, _NONE = np.zeros(1, np.uint32), np.zeros(0, np.intp)
+turn_words(_ONE, _NONE, np.frombuffer(bytes(4), np.uint32), _NONE)  # compiled or loaded now: no datagram waits for it

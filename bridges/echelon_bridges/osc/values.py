@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from echelon_bridges import lane_values
 from echelon_bridges.messages.fields import Scalars
 from echelon_bridges.motion.skeleton import NAMES
-from echelon_bridges.osc.layout import SIZES, Layout
+from echelon_bridges.osc.layout import SIZES, Layout, turn_words
 from echelon_bridges.status import latency_ms
 from echelon_engine.band import BAND, BAND_LANES
 from echelon_engine.memory import CONTROL, FROZEN, HELD, LATENT_STATE_NAMES, LIMB_FRAME, LIMBS, MUTED, PRESENT
@@ -81,11 +81,6 @@ def words_of(record: np.dtype[Any], name: str, tags: str) -> NDArray[np.intp]:
     return at[:, None] + np.arange(words)[::-1]
 
 
-def big_endian(record: Any, words: NDArray[np.intp]) -> NDArray[np.uint32]:
-    """Return these words of a record as they go out."""
-    return np.frombuffer(record.tobytes(), np.uint32)[words].byteswap(inplace=True)
-
-
 class Copied:
     """Fields of a record that go out as they are: all their words at once, turned from little to big endian.
 
@@ -101,9 +96,9 @@ class Copied:
             target.extend(range(begin, begin + len(at)))
         self._source, self._target = np.array(source, np.intp), np.array(target, np.intp)
 
-    def copy(self, record: Any, words: NDArray[np.uint32]) -> None:
-        """Write the fields of one record to where they belong."""
-        words[self._target] = big_endian(record, self._source)
+    def copy(self, raw: bytes, words: NDArray[np.uint32]) -> None:
+        """Write the fields of one record in bytes to where they belong."""
+        turn_words(words, self._target, np.frombuffer(raw, np.uint32), self._source)
 
 
 class Present:
@@ -134,8 +129,9 @@ class Present:
     def bundles(self, control: Any, stamp: tuple[int, int, int, float]) -> list[memoryview]:
         """Return the datagrams that say one memory.CONTROL; valid until the next call."""
         self._params[:] = lane_values.told(control["position"]).T
-        self._copied.copy(control, self._words)
-        seen = self._scalars.of(control.tobytes())
+        raw = control.tobytes()
+        self._copied.copy(raw, self._words)
+        seen = self._scalars.of(raw)
         for slot, make in self._made:
             slot[:] = make(seen)
         return self._layout.bundles(self._values, stamp)
@@ -160,4 +156,4 @@ class Body:
 
     def bundles(self, frame: Any, stamp: tuple[int, int, int, float]) -> list[memoryview]:
         """Return the datagrams that say one memory.LIMB_FRAME; valid until the next call."""
-        return self._layout.bundles(big_endian(frame, self._source), stamp)
+        return self._layout.bundles_of(frame.tobytes(), self._source, stamp)
