@@ -163,9 +163,10 @@ class Bridges:
     def turn(self) -> None:
         """Wait for datagrams, a tick at most, and do what is due; what comes within 2 ms of the first shares a turn."""
         if heard := self._hear_sockets(self._tick_s):
+            until_s = time.monotonic() + GATHER_S
             if self.outlets.have_more:
                 self._do(time.monotonic_ns())
-            time.sleep(GATHER_S)
+            time.sleep(max(until_s - time.monotonic(), 0.0))
             self._hear_sockets(0.0)
         now_ns = time.monotonic_ns()
         if heard or self.outlets.have_more or now_ns - self._turned_ns >= TICK_NS:
