@@ -1,8 +1,8 @@
 """Block time against its period: 16 voices struck again and again, the whole band, and a dancer who moves every lane.
 
 The pure cost for every block size comes from a compiled loop around `process()`; the real figure at 512 from the null
-driver, live, with everything a live block meets: three rounds, of which the one counts from which the hypervisor took
-least; all are shown.
+driver, live, with everything a live block meets: three rounds or more, of which the one counts from which the
+hypervisor took least; all are shown.
 
     python benchmarks/block.py [--seconds 20]
 """

@@ -4,8 +4,9 @@ Warm: a compiled loop runs nothing but control frames, so weights and state stay
 the product times its control frames while `process` renders 16 voices, which push them out of the caches. A run gives
 the same frames every time, so each is measured in five identical runs and its fastest counts: what the frame costs,
 without what a hypervisor took; the first run alone stands beside it. In the live callback: under the null driver, which
-sleeps between blocks, where neighbours on the machine empty the caches, too; of three rounds the one counts from which
-the hypervisor took least. "Paced, spinning" shows how much of that is theirs: it plays as live but never sleeps.
+sleeps between blocks, where neighbours on the machine empty the caches, too; of three rounds or more the one counts
+from which the hypervisor took least. "Paced, spinning" shows how much of that is theirs: it plays as live but never
+sleeps.
 
     python benchmarks/control_frame.py [--seconds 20]
 """

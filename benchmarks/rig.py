@@ -39,7 +39,8 @@ STRIKE_EVERY_S = 0.5  # each voice is struck again this often, one after the oth
 AHEAD_S = 0.5
 BURST_S, REST_S = 0.2, 0.05  # a real-time thread that never rests is throttled by the system
 PRIORITY = 70
-ROUNDS = 3
+ROUNDS, MOST_ROUNDS = 3, 8  # as many, and more until the hypervisor has left one alone
+LEFT_ALONE_PERCENT = 0.1  # stolen
 FIRST_KEY = 64  # beyond the keys that motion plays
 
 
@@ -226,16 +227,23 @@ def run_live(block_frames: int, seconds: float) -> dict[str, Any]:
 
 @cache
 def live_rounds(block_frames: int, seconds: float) -> list[dict[str, Any]]:
-    """Return ROUNDS live runs with what the machine did meanwhile (`machine`), the least disturbed first.
+    """Return 3 to 8 live runs with what the machine did meanwhile (`machine`), the least disturbed first.
 
-    Time that a hypervisor takes from a callback is not the engine's: judge by the first, show all.
+    Time that a hypervisor takes from a callback is not the engine's: judge by the first, show all. After three runs it
+    is enough that one lost less than 0.1 % of its time.
     """
-    rounds = []
-    for _ in range(ROUNDS):
+    rounds: list[dict[str, Any]] = []
+    while len(rounds) < ROUNDS or (
+        len(rounds) < MOST_ROUNDS and min(_stolen_percent(run) for run in rounds) >= LEFT_ALONE_PERCENT
+    ):
         with stolen_share() as stolen:
             run = run_live(block_frames, seconds)
         rounds.append({**run, "machine": stolen.found})
-    return sorted(rounds, key=lambda run: float(run["machine"]["stolen_percent"]))
+    return sorted(rounds, key=_stolen_percent)
+
+
+def _stolen_percent(run: dict[str, Any]) -> float:
+    return float(run["machine"]["stolen_percent"])
 
 
 def control_percentiles(counters: Any) -> dict[str, float]:
