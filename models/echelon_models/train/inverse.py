@@ -130,10 +130,14 @@ def quantile(logits: Tensor, share: float) -> Tensor:
 
 
 class Estimate(NamedTuple):
-    """`position` float64 (32,), the median of every lane; `spread` float64 (32,), half of its middle two thirds."""
+    """`position` float64 (32,), the median of every lane; `spread` float64 (32,), half of its middle two thirds.
+
+    `chance` float64 (32, 24), how likely each of so many parts of the lane's range is; its sum is 1.
+    """
 
     position: NDArray[np.float64]
     spread: NDArray[np.float64]
+    chance: NDArray[np.float64]
 
 
 def estimate(sound: NDArray[np.float32]) -> Estimate:
@@ -141,7 +145,7 @@ def estimate(sound: NDArray[np.float32]) -> Estimate:
     with torch.inference_mode():
         logits = _load()(pictures(torch.from_numpy(sound)[None]))[0]
         median, low, high = (quantile(logits, share).double().numpy() for share in (0.5, 1 / 6, 5 / 6))
-    found = Estimate(median, (high - low) / 2.0)
+    found = Estimate(median, (high - low) / 2.0, logits.double().softmax(-1).numpy())
     return found if median[1] <= median[3] else Estimate(*(settings.exchanged(each) for each in found))
 
 

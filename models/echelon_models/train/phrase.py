@@ -43,11 +43,17 @@ class Phrase(NamedTuple):
 
 @kernel
 def _play(
-    out: NDArray[np.float32], inst: Any, stage: Any, values: NDArray[np.float32], events: Any, band: NDArray[np.float32]
+    out: NDArray[np.float32],
+    inst: Any,
+    stage: Any,
+    values: NDArray[np.float32],
+    events: Any,
+    band: NDArray[np.float32],
+    dry: bool,
 ) -> None:
     """Play sorted `events` into `out`, float32 (n, 2); row f of `values`, physical units, holds in control frame f.
 
-    `band` float32 (64, 2) is the silence of a band that does not play.
+    `band` float32 (64, 2) is the silence of a band that does not play. Where `dry`, the output stage is left out.
     """
     before = flush_denormals()
     period = inst.frames
@@ -70,13 +76,18 @@ def _play(
         if coming < events.shape[0]:
             end = min(end, events[coming].at)
         instrument.render(out[at:end], inst)
-        output.render(out[at:end], out[at:end], band[: end - at], stage)
+        if not dry:
+            output.render(out[at:end], out[at:end], band[: end - at], stage)
         at = end
     restore_denormals(before)
 
 
-def render(positions: NDArray[Any], phrase: Phrase, rate_hz: int = RATE_HZ) -> NDArray[np.float32]:
+def render(
+    positions: NDArray[Any], phrase: Phrase, rate_hz: int = RATE_HZ, *, dry: bool = False
+) -> NDArray[np.float32]:
     """Return the phrase as the instrument plays it, float32 (n, 2) at full scale 1, `rate_hz` 44100 to 96000.
+
+    `dry` leaves out room, gain and limiter, which take two thirds of the time.
 
     `positions` 0..1 are 32 lanes held over the phrase, (32,), or a row for each control frame (60 a second), (m, 32),
     the last one held. Ratios do not snap. The same positions always give the same samples.
@@ -98,7 +109,7 @@ def render(positions: NDArray[Any], phrase: Phrase, rate_hz: int = RATE_HZ) -> N
     output.init(stage, float(rate_hz))
     output.set_master(stage, 1.0, 1.0, 0, 0, 0, 0)
     out = np.zeros((max(round(phrase.length_s * rate_hz), 1), 2), np.float32)
-    _play(out, inst, stage, values, _events(phrase.notes, rate_hz), np.zeros((GRID, 2), np.float32))
+    _play(out, inst, stage, values, _events(phrase.notes, rate_hz), np.zeros((GRID, 2), np.float32), dry)
     return out
 
 

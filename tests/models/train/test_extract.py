@@ -14,7 +14,7 @@ import torch
 
 from echelon_bridges import cli
 from echelon_engine.errors import UserError
-from echelon_engine.parameters import LANE, LANES
+from echelon_engine.parameters import LANE, LANES, PARAMETERS
 from echelon_engine.wav import WavWriter
 from echelon_models.train import (
     evolution,
@@ -23,6 +23,7 @@ from echelon_models.train import (
     inverse_training,
     listening,
     pairs,
+    partials,
     refine,
     settings,
     sound_file,
@@ -144,21 +145,63 @@ def test_training_makes_a_network_that_can_be_kept() -> None:
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
 
 
+def chances(position: np.ndarray) -> np.ndarray:
+    """Return chances that are sure of a setting's parts."""
+    sure = np.full((LANES, inverse.PARTS), 1e-4)
+    sure[np.arange(LANES), np.minimum((position * inverse.PARTS).astype(int), inverse.PARTS - 1)] = 1.0
+    return sure / sure.sum(1, keepdims=True)
+
+
+def test_ratios_are_read_off_the_lines() -> None:
+    """Of a million pairs of ratios the one that played is among the first thirty, though nothing else is known."""
+    ratios, indices = (1.37, 3.11), (1.8, 0.4)
+    sound = np.zeros((round(settings.PROBE.length_s * RATE_HZ), 2), np.float32)
+    for note in partials.HELD:
+        t = np.arange(note.window) / RATE_HZ
+        m, c = (2 * np.pi * note.pitch_hz * each * t for each in ratios)
+        begin = round(note.start_s * RATE_HZ)
+        sound[begin : begin + note.window] += 0.1 * np.sin(c + indices[0] * np.sin(m) + indices[1] * np.sin(c))[:, None]
+    unsure = np.full((LANES, inverse.PARTS), 1.0 / inverse.PARTS)
+    guess = inverse.Estimate(np.full(LANES, 0.4), np.full(LANES, 0.3), unsure)
+    played = [PARAMETERS[0].position(each) for each in ratios]
+    for pair in (0, 1):
+        found = partials.likely_ratios(sound, guess, pair, 30)
+        assert np.abs(found - played).max(1).min() < 0.002
+
+
+def test_a_dry_render_has_no_room() -> None:
+    """Without the output stage a short note leaves no reverberation behind, and is heard at once."""
+    setting = np.full(LANES, 0.5)
+    setting[LANE["reverb_mix"]] = 1.0
+    setting[LANE["amp_release"]] = 0.0
+    phrase = Phrase((Note(0.0, 0.1, 57.0, 1.0),), 0.6)
+    wet, dry = (np.abs(render(setting, phrase, dry=each)[-RATE_HZ // 5 :]).max() for each in (False, True))
+    assert wet > 1e-3
+    assert dry < 1e-4
+
+
 def test_refining_comes_nearer(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a small search returns sounds nearer to the probe phrase than the guess it began with, pairs in order."""
-    monkeypatch.setattr(refine, "STEPS", (0.4,))
+    monkeypatch.setattr(refine, "ATTEMPTS", 1)
+    monkeypatch.setattr(refine, "FIRST_STEPS", (0.4,))
+    monkeypatch.setattr(refine, "LAST_STEPS", (0.2,))
+    monkeypatch.setattr(partials, "GRID", np.linspace(0.0, 1.0, 101))
+    monkeypatch.setattr(refine, "TUNED", ((0.015, 3),))
     truth = settings.draw(np.random.default_rng(3))
     sound = render(truth, settings.PROBE)
-    guess = inverse.Estimate(settings.ordered(np.clip(truth + 0.02, 0.0, 1.0)), np.full(LANES, 0.02))
+    position = settings.ordered(np.clip(truth + 0.02, 0.0, 1.0))
+    guess = inverse.Estimate(position, np.full(LANES, 0.02), chances(position))
     target = extract.Target(sound)
 
     def cost(position: np.ndarray) -> float:
         return target.cost(render(position, settings.PROBE))
 
-    found, made = refine.refined(sound, cost, guess, effort=0.01)
+    told: list[tuple[int, int, float]] = []
+    found, made = refine.refined(sound, cost, guess, effort=0.01, tell=lambda *each: told.append(each))
     assert cost(found) < cost(guess.position)
     assert found[1] <= found[3]
-    assert made > 64
+    assert told[-1][0] == made
+    assert all(done <= of for done, of, _ in told)
 
 
 def test_pitch_of_a_note_is_estimated() -> None:

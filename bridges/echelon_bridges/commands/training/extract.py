@@ -45,7 +45,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--probe", action="store_true", help="it is a recording of the probe phrase, whose notes are known"
     )
-    parser.add_argument("--evaluations", type=count, metavar="N", help="renders to try (default: about half a minute)")
+    parser.add_argument(
+        "--evaluations",
+        type=count,
+        metavar="N",
+        help="renders to try (default: about half a minute; of the probe phrase two to three minutes)",
+    )
     parser.add_argument("--seed", type=count, default=1, help="one seed, one result (default: 1)")
 
 
