@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engines import COMMAND, COMPILE_S, Engine, alive, left_behind, wait_for
+from engines import COMMAND, COMPILE_S, Engine, alive, left_behind, stolen_s, wait_for
 
 from echelon_bridges import lock
 from echelon_engine import block, wav
@@ -93,10 +93,12 @@ def test_whole_life_status_set_kills_and_ctrl_c(start: Callable[..., Engine], tm
 
 def test_seconds_and_record(start: Callable[..., Engine], tmp_path: Path) -> None:
     """`--seconds 3 --record` ends by itself with a readable file of about that length that is not silent."""
+    stolen = stolen_s()
     engine = start("--seconds", "3", "--record", str(tmp_path / "x.wav"))
     assert engine.process.wait(COMPILE_S) == 0, engine.said()
     sound, rate_hz = wav.read(tmp_path / "x.wav")
-    assert 2.0 < len(sound) / rate_hz < 6.0
+    missed_s = min(stolen_s() - stolen, 1.5)  # blocks that did not come are not in it
+    assert 2.0 - missed_s < len(sound) / rate_hz < 6.0
     assert np.sqrt(np.mean(np.square(sound, dtype=np.float64))) > 1e-4
     assert left_behind(engine.name, tmp_path) == []
 
