@@ -18,10 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from echelon_engine.parameters import LANES, PARAMETERS
-from echelon_models.train import extract, inverse, refine, settings, sound_file
+from echelon_models.train import extract, inverse, ratio_judge, refine, settings, sound_file
 from echelon_models.train.phrase import RATE_HZ, render
 
 AUDIO = Path(__file__).resolve().parents[1].parent / "shared/data/music/audio"
@@ -65,23 +64,23 @@ def measure_one_shots(effort: float, part: str) -> None:
     print(f"median ratio {np.median(ratios):.3f}, halved in {halved} of {len(ratios)}; bar 0.5")
 
 
-def refined(sound: NDArray[np.float32], guess: inverse.Estimate, effort: float) -> NDArray[np.float64]:
-    target = extract.Target(sound)
-    position, _ = refine.refined(sound, lambda each: target.cost(render(each, settings.PROBE)), guess, effort=effort)
-    return position
-
-
 def measure_renders(count: int, seed: int, effort: float) -> None:
     rng = np.random.default_rng(seed)
     low, high = settings.limits()
     truths, found, heard = [], [], []
-    for _ in range(count):
+    for number in range(count):
         truth = settings.draw(rng)
         sound = render(truth, settings.PROBE)
         truths.append(truth)
         guess = inverse.estimate(sound)
-        found.append(guess.position if effort == 0 else refined(sound, guess, effort))
+        if effort > 0:
+            pairs = ratio_judge.likely_pairs(sound, guess)
+            position, _ = refine.refined(sound, guess, pairs, effort=effort)
+        found.append(guess.position if effort == 0 else position)
         heard.append(extract.audible(truth, settings.PROBE, sound))
+        if effort > 0:
+            error = 100 * np.abs(position - truth)
+            print(f"{number + 1}: operators {np.round(error[:8], 1)}, others {error[8:].mean():.1f} %", flush=True)
     errors = 100 * np.abs(np.array(found) - truths)
     guesses = np.array([settings.ordered(rng.uniform(low, high)) for _ in range(2000)])
     blind = 100 * np.median(np.abs(guesses - np.median(guesses, axis=0)), axis=0)

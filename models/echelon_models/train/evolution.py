@@ -6,7 +6,7 @@ leave the cube are reflected back into it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -35,15 +35,19 @@ def search(
     evaluations: int,
     rng: np.random.Generator,
     tell: Callable[[int, float], None] | None = None,
+    *,
+    population: int | None = None,
+    run: Callable[[Callable[[Array], float], Array], Iterable[float]] = map,
 ) -> Found:
     """Return the best of about `evaluations` positions, beginning around `start` (n,) within `spread` (a deviation).
 
     `cost(position)` gets a position (n,) 0..1; a cost that is not finite counts as the worst. `tell(evaluations, best)`
-    is called after every generation. One `rng` state gives one result.
+    is called after every generation. `population` positions are a generation (the default is few; more are slower and
+    are caught less); `run` may be the `map` of an executor. One `rng` state gives one result.
     """
     n = len(start)
     scale = np.broadcast_to(np.asarray(spread, np.float64), (n,))
-    count = 4 + int(3 * np.log(n))
+    count = population or 4 + int(3 * np.log(n))
     parents = count // 2
     weights = np.log(parents + 0.5) - np.log(np.arange(1, parents + 1))
     weights /= weights.sum()
@@ -64,7 +68,7 @@ def search(
         lengths = np.sqrt(np.maximum(values, 1e-12))
         z = rng.standard_normal((count, n)) * lengths @ axes.T
         candidates = reflected(mean + step * scale * z)
-        costs = np.array([cost(each) for each in candidates])
+        costs = np.array(list(run(cost, candidates)))
         costs[~np.isfinite(costs)] = np.inf
         used += count
         generation += 1

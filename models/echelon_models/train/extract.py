@@ -3,14 +3,15 @@
 The synthesiser is the engine's own (`phrase.render`). A recording of which nothing is known is taken for one note: its
 pitch is estimated, many settings are tried, and an evolution strategy moves the best one, together with the note's
 pitch and length, until its spectra over time lie near the recording's. A recording of a known phrase keeps its notes.
-Of the probe phrase (`settings.PROBE`) a network trained on such renders tells the setting at once (`inverse`); what it
-cannot tell is sought from there (`refine`).
+Of the probe phrase (`settings.PROBE`) networks trained on such renders tell the setting at once (`inverse`,
+`ratio_judge`); `refine` leads from there to the nearest one.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,19 +20,20 @@ from numpy.typing import NDArray
 
 from echelon_engine.errors import UserError
 from echelon_engine.parameters import LANES, PARAMETERS
-from echelon_models.train import evolution, inverse, listening, refine, settings
+from echelon_models.train import evolution, inverse, listening, ratio_judge, refine, settings
 from echelon_models.train.phrase import RATE_HZ, Note, Phrase, render
 from echelon_models.train.sound_file import checked, resampled
 
 Array = NDArray[np.float64]
 
-BUDGET_S = 1500.0  # of sound to render: half a minute of computing
-FEWEST, MOST = 1000, 4000  # renders
-CANDIDATES = 120  # settings tried before the search proper
+BUDGET_S = 4500.0  # of sound to render: about a minute of two cores
+FEWEST, MOST = 1500, 12000  # renders
+CANDIDATES = 600  # settings tried before the search proper
+POPULATION = 60  # settings of a generation: with fewer the search stops at the first likeness
 MOST_S = 3.0  # of a recording that is taken for one note
 LEAD_S = 0.01  # before the onset
 VELOCITY = 0.8
-LOWEST_NOTE, HIGHEST_NOTE = 24.0, 96.0
+LOWEST_NOTE, HIGHEST_NOTE = 24.0, 120.0
 SHORTEST_HOLD_S = 0.02
 MIDDLE = 0.5  # the default setting: every lane in its middle
 BALANCE_WEIGHT, ATTACK_WEIGHT = 4.0, 0.35
@@ -129,7 +131,7 @@ def extract(
 
 
 def usual_evaluations(length_s: float) -> int:
-    """Return how many renders are made of a sound of this length in seconds: about half a minute of computing."""
+    """Return how many renders are made of a sound of this length in seconds: about a minute of two cores."""
     return int(np.clip(BUDGET_S / length_s, FEWEST, MOST))
 
 
@@ -211,10 +213,8 @@ def _probe(target: Target, evaluations: int | None, seed: int, tell: Tell | None
     if evaluations == 1:
         return guess.position, settings.PROBE, 1
 
-    def cost(position: Array) -> float:
-        return target.cost(render(position, settings.PROBE))
-
-    position, made = refine.refined(target.sound, cost, guess, seed=seed, tell=tell)
+    pairs = ratio_judge.likely_pairs(target.sound, guess)
+    position, made = refine.refined(target.sound, guess, pairs, seed=seed, tell=tell)
     return position, settings.PROBE, made
 
 
@@ -245,18 +245,20 @@ def _search(
     few: bool,
 ) -> evolution.Found:
     """Try candidates, then let the best one evolve."""
-    count = 4 if few else min(CANDIDATES, evaluations // 4)
+    count = 4 if few else min(CANDIDATES, evaluations // 20)
     tried = [candidate() for _ in range(max(count, 1))]
-    costs = [cost(each) for each in tried]
-    best = int(np.argmin(costs))
-    if tell is not None:
-        tell(len(tried), evaluations, costs[best])
 
     def told(used: int, value: float) -> None:
         if tell is not None:
             tell(len(tried) + used, evaluations, value)
 
-    found = evolution.search(cost, tried[best], 0.05 if few else 0.15, evaluations - len(tried), rng, told)
+    left = evaluations - len(tried)
+    spread, population = (0.05, None) if few else (0.15, min(POPULATION, max(left // 40, 8)))
+    with ThreadPoolExecutor() as pool:
+        costs = list(pool.map(cost, tried))
+        best = int(np.argmin(costs))
+        told(0, costs[best])
+        found = evolution.search(cost, tried[best], spread, left, rng, told, population=population, run=pool.map)
     return found._replace(evaluations=found.evaluations + len(tried))
 
 

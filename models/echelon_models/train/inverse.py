@@ -88,14 +88,16 @@ class Inverse(nn.Module):
             nn.Conv2d(1, 24, 5, 2, 2), nn.GELU(), nn.Conv2d(24, 48, 5, 2, 2), nn.GELU(),
             nn.Conv2d(48, 64, 3, 2, 1), nn.GELU(), nn.Conv2d(64, 12, 1), nn.Flatten(), nn.LazyLinear(128), nn.GELU(),
         )  # fmt: skip
-        self.partials = nn.Sequential(*_slide(16, 64, 7), *_slide(64, 80, 5), *_slide(80, 96, 5), *_read(96, 24, 96))
+        self.partials = nn.Sequential(
+            *_slide(16, 96, 7), *_slide(96, 112, 5), *_slide(112, 128, 5), *_read(128, 24, 128)
+        )
         self.lines = nn.Sequential(
-            *_slide(len(VIEWS), 64, 9), *_slide(64, 80, 7), *_slide(80, 96, 5), *_read(96, 16, 128)
+            *_slide(len(VIEWS), 96, 9), *_slide(96, 128, 7), *_slide(128, 128, 5), *_read(128, 20, 192)
         )
         self.balance = nn.Sequential(nn.Flatten(), nn.LazyLinear(64), nn.GELU())
         self.body = nn.Sequential(
-            nn.Dropout(DROPOUT), nn.LazyLinear(288), nn.GELU(), nn.Dropout(DROPOUT), nn.Linear(288, 224), nn.GELU(),
-            nn.Dropout(DROPOUT), nn.Linear(224, LANES * PARTS), nn.Unflatten(1, (LANES, PARTS)),
+            nn.Dropout(DROPOUT), nn.LazyLinear(448), nn.GELU(), nn.Dropout(DROPOUT), nn.Linear(448, 320), nn.GELU(),
+            nn.Dropout(DROPOUT), nn.Linear(320, LANES * PARTS), nn.Unflatten(1, (LANES, PARTS)),
         )  # fmt: skip
 
     def forward(self, heard: Pictures) -> Tensor:
@@ -127,6 +129,12 @@ def quantile(logits: Tensor, share: float) -> Tensor:
     below, above = reached.gather(-1, part), reached.gather(-1, part + 1)
     into = (share - below) / (above - below).clamp_min(1e-9)
     return ((part + into.clamp(0.0, 1.0)) / logits.shape[-1]).squeeze(-1)
+
+
+def shared(position: Tensor) -> Tensor:
+    """Return positions (...) as weights of the nearest two parts of the range, (..., `PARTS`); their sum is 1."""
+    middles = (torch.arange(PARTS, device=position.device) + 0.5) / PARTS
+    return (1.0 - PARTS * (position[..., None].clamp(middles[0], middles[-1]) - middles).abs()).clamp_min(0.0)
 
 
 class Estimate(NamedTuple):

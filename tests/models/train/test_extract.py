@@ -19,11 +19,13 @@ from echelon_engine.wav import WavWriter
 from echelon_models.train import (
     evolution,
     extract,
+    gauss_newton,
     inverse,
     inverse_training,
     listening,
     pairs,
-    partials,
+    ratio_judge,
+    ratio_judge_training,
     refine,
     settings,
     sound_file,
@@ -145,28 +147,57 @@ def test_training_makes_a_network_that_can_be_kept() -> None:
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
 
 
-def chances(position: np.ndarray) -> np.ndarray:
-    """Return chances that are sure of a setting's parts."""
-    sure = np.full((LANES, inverse.PARTS), 1e-4)
-    sure[np.arange(LANES), np.minimum((position * inverse.PARTS).astype(int), inverse.PARTS - 1)] = 1.0
-    return sure / sure.sum(1, keepdims=True)
+def played(truth: np.ndarray) -> list[ratio_judge.Pair]:
+    """Return the two pairs of operators of a setting as a judge that is sure of them would."""
+    return [ratio_judge.Pair(25.0, tuple(truth[k : k + 2]), tuple(truth[4 + k : 6 + k])) for k in (0, 2)]
 
 
-def test_ratios_are_read_off_the_lines() -> None:
-    """Of a million pairs of ratios the one that played is among the first thirty, though nothing else is known."""
-    ratios, indices = (1.37, 3.11), (1.8, 0.4)
-    sound = np.zeros((round(settings.PROBE.length_s * RATE_HZ), 2), np.float32)
-    for note in partials.HELD:
-        t = np.arange(note.window) / RATE_HZ
-        m, c = (2 * np.pi * note.pitch_hz * each * t for each in ratios)
-        begin = round(note.start_s * RATE_HZ)
-        sound[begin : begin + note.window] += 0.1 * np.sin(c + indices[0] * np.sin(m) + indices[1] * np.sin(c))[:, None]
-    unsure = np.full((LANES, inverse.PARTS), 1.0 / inverse.PARTS)
-    guess = inverse.Estimate(np.full(LANES, 0.4), np.full(LANES, 0.3), unsure)
-    played = [PARAMETERS[0].position(each) for each in ratios]
-    for pair in (0, 1):
-        found = partials.likely_ratios(sound, guess, pair, 30)
-        assert np.abs(found - played).max(1).min() < 0.002
+def test_judge_reads_the_pairs_off_the_lines() -> None:
+    """Of a million pairs of ratios the two that played come first, and their indices are read off, too."""
+    truth = settings.draw(np.random.default_rng(31))
+    sound = render(truth, settings.PROBE)
+    found = ratio_judge.likely_pairs(sound, inverse.estimate(sound))
+    assert [each.score for each in found] == sorted((each.score for each in found), reverse=True)
+    for pair in played(truth):
+        near = min(found[:2], key=lambda each: abs(each.ratios[1] - pair.ratios[1]))
+        assert np.abs(np.subtract(near.ratios, pair.ratios)).max() < 0.002
+        assert np.abs(np.subtract(near.indices, pair.indices)).max() < 0.1
+
+
+def test_places_of_partials_are_multiples_of_the_ratios() -> None:
+    """A candidate sees a line where a multiple of its carrier, with so many of its modulator, meets one."""
+    seen = torch.zeros(1, 6, ratio_judge.BINS)
+    modulator, carrier = 2.0, 3.0
+    seen[0, 0, round((carrier + 2 * modulator) * ratio_judge.PER_PLACE)] = 1.0
+    candidates = torch.tensor([[[PARAMETERS[0].position(modulator), PARAMETERS[0].position(carrier)], [0.2, 0.2]]])
+    found = ratio_judge.gathered(seen, candidates.float()).reshape(2, 6, -1)
+    places = ratio_judge.MULTIPLES[found[0, 0] > 0].tolist()
+    assert [1, 2] in places
+    assert all(abs(carrier * k + modulator * n) == carrier + 2 * modulator for k, n in places)
+    assert not found[1].any()
+
+
+def test_wrong_pairs_are_not_those_that_played(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training the judge ranks what played above what it is offered, and one seed gives one judge."""
+    for name, size in (("BATCH", 8), ("MINED_OF", 64), ("MINED", 8), ("OTHERS", 8)):
+        monkeypatch.setattr(ratio_judge_training, name, size)
+    rng = torch.Generator().manual_seed(3)
+    truth, seen = torch.rand(16, LANES, generator=rng), torch.randn(16, 4, ratio_judge.BINS, generator=rng)
+    offered = ratio_judge_training.wrong(truth, 500)
+    barred = ratio_judge_training._barred(offered, truth)
+    assert offered.shape == (16, 500, 2)
+    assert 0.5 < (~barred).float().mean() < 1.0
+    right = truth[:, :4].reshape(16, 2, 2)
+    assert ratio_judge_training._barred(right, truth).all()
+
+    told = ratio_judge_training.told(torch.randn(16, LANES, inverse.PARTS, generator=rng))
+    first, again = (ratio_judge_training.train(truth, seen, told, steps=60) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    with torch.inference_mode():
+        picture = ratio_judge.smeared(seen)
+        true_scores = first(picture, *told, right)[0]
+        others = first(picture, *told, offered.clamp(0.0, 1.0))[0].masked_fill(barred, float("nan"))
+    assert true_scores.median() > others.nanquantile(0.9)
 
 
 def test_a_dry_render_has_no_room() -> None:
@@ -180,27 +211,41 @@ def test_a_dry_render_has_no_room() -> None:
     assert dry < 1e-4
 
 
-def test_refining_comes_nearer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a small search returns sounds nearer to the probe phrase than the guess it began with, pairs in order."""
-    monkeypatch.setattr(refine, "ATTEMPTS", 1)
-    monkeypatch.setattr(refine, "FIRST_STEPS", (0.4,))
-    monkeypatch.setattr(refine, "LAST_STEPS", (0.2,))
-    monkeypatch.setattr(partials, "GRID", np.linspace(0.0, 1.0, 101))
-    monkeypatch.setattr(refine, "TUNED", ((0.015, 3),))
-    truth = settings.draw(np.random.default_rng(3))
+def test_gauss_newton_finds_a_bent_valley_beside_outliers() -> None:
+    """Residuals that bend reach their minimum inside the cube; one that nothing explains does not pull; 0 stays."""
+    goal, evaluated = np.array([0.3, 0.7, 0.5]), []
+
+    def residuals(positions: np.ndarray) -> np.ndarray:
+        evaluated.extend(positions)
+        off = 30.0 * (positions - goal)
+        bent = np.stack((off[:, 0] + 0.1 * off[:, 1] ** 2, 3.0 * off[:, 1], off[:, 0] - off[:, 1]), 1)
+        return np.concatenate((bent, bent, np.full((len(positions), 1), 200.0)), 1)
+
+    found = gauss_newton.descend(residuals, np.array([0.6, 0.5, 0.9]), np.array([0.005, 0.005, 0.0]), 30)
+    assert np.abs(found.position[:2] - goal[:2]).max() < 0.01
+    assert found.position[2] == 0.9
+    assert found.evaluations == len(evaluated)
+
+
+def test_refining_comes_nearer() -> None:
+    """Among pairs that are offered those that played are found, and the whole phrase comes nearer."""
+    rng = np.random.default_rng(3)
+    truth = settings.draw(rng)
     sound = render(truth, settings.PROBE)
-    position = settings.ordered(np.clip(truth + 0.02, 0.0, 1.0))
-    guess = inverse.Estimate(position, np.full(LANES, 0.02), chances(position))
-    target = extract.Target(sound)
-
-    def cost(position: np.ndarray) -> float:
-        return target.cost(render(position, settings.PROBE))
-
+    guess = np.clip(truth + 0.03 * rng.choice([-1.0, 1.0], LANES), 0.0, 1.0)
+    guess[LANE["body_structure"]] = truth[LANE["body_structure"]]
+    estimate = inverse.Estimate(guess, np.full(LANES, 0.03), np.full((LANES, inverse.PARTS), 1 / inverse.PARTS))
+    decoys = [ratio_judge.Pair(26.0, tuple(rng.random(2)), (0.5, 0.5)) for _ in range(3)]
     told: list[tuple[int, int, float]] = []
-    found, made = refine.refined(sound, cost, guess, effort=0.01, tell=lambda *each: told.append(each))
-    assert cost(found) < cost(guess.position)
-    assert found[1] <= found[3]
-    assert told[-1][0] == made
+    found, made = refine.refined(
+        sound, estimate, [*decoys, *played(truth)], effort=0.25, tell=lambda *each: told.append(each)
+    )
+    assert np.abs(found[:4] - truth[:4]).max() < 0.005
+    before, after = (
+        listening.log_mel_distance(render(each, settings.PROBE), sound, RATE_HZ) for each in (guess, found)
+    )
+    assert after < 0.7 * before
+    assert told[-1][0] == told[-1][1] == made
     assert all(done <= of for done, of, _ in told)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
@@ -49,7 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--evaluations",
         type=count,
         metavar="N",
-        help="renders to try (default: about half a minute; of the probe phrase two to three minutes)",
+        help="renders to try (default: about a minute of two cores)",
     )
     parser.add_argument("--seed", type=count, default=1, help="one seed, one result (default: 1)")
 
@@ -69,6 +70,8 @@ def run(arguments: Namespace) -> int:
     from echelon_models.train.settings import PROBE
 
     sound = sound_file.read(source, RATE_HZ)
+    if arguments.probe and arguments.evaluations is None:
+        print("train extract: a million pairs of ratios are judged first, about ten seconds", file=sys.stderr)
     found = extract.extract(
         sound,
         RATE_HZ,
@@ -76,7 +79,7 @@ def run(arguments: Namespace) -> int:
         phrase=PROBE if arguments.probe else None,
         evaluations=arguments.evaluations,
         seed=arguments.seed,
-        tell=_tell,
+        tell=_Progress(),
     )
     _say(source, found)
     if out is not None:
@@ -90,13 +93,20 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _tell(made: int, of: int, distance: float) -> None:
-    """Show the progress: a line that rewrites itself on a terminal, about ten lines elsewhere."""
-    text = f"train extract: {min(made, of)} of {of} renders, best cost {distance:.2f} dB"
-    if sys.stderr.isatty():
-        print(f"\r{text:<80}", end="\n" if made >= of else "", file=sys.stderr, flush=True)
-    elif made >= of or made * 10 // of != (made - 16) * 10 // of:
-        print(text, file=sys.stderr, flush=True)
+class _Progress:
+    """A line that rewrites itself on a terminal, about ten lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._tenth = -1
+
+    def __call__(self, made: int, of: int, distance: float) -> None:
+        text = f"train extract: {min(made, of)} of {of} renders"
+        text += f", best cost {distance:.2f} dB" if math.isfinite(distance) else ""
+        if sys.stderr.isatty():
+            print(f"\r{text:<80}", end="\n" if made >= of else "", file=sys.stderr, flush=True)
+        elif (tenth := made * 10 // of) != self._tenth:
+            print(text, file=sys.stderr, flush=True)
+            self._tenth = tenth
 
 
 def _say(source: Path, found: Extraction) -> None:
