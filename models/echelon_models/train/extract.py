@@ -253,7 +253,7 @@ def _search(
             tell(len(tried) + used, evaluations, value)
 
     left = evaluations - len(tried)
-    spread, population = (0.05, None) if few else (0.15, min(POPULATION, max(left // 40, 8)))
+    spread, population = (0.05, None) if few else (0.25, min(POPULATION, max(left // 40, 8)))
     with ThreadPoolExecutor() as pool:
         costs = list(pool.map(cost, tried))
         best = int(np.argmin(costs))

@@ -132,7 +132,7 @@ class Judge(nn.Module):
 
 
 class Pair(NamedTuple):
-    """A modulator and a carrier that may have played: a score (above 20 it hardly ever errs), positions 0..1."""
+    """A modulator and a carrier that may have played: a score, the higher the likelier, and positions 0..1."""
 
     score: float
     ratios: tuple[float, float]

@@ -130,7 +130,7 @@ def refined(
                     found.append(gauss_newton.descend(residuals, start, _PROBE, max(round(effort * STEPS), 1)))
     best = min(found, key=lambda each: each.loss)
     if tell is not None:
-        tell(made, made, best.loss)
+        tell(made, max(made, 1), best.loss)
     return settings.ordered(best.position), made
 
 
@@ -142,6 +142,8 @@ def _couples(costs: Costs, pairs: Sequence[Pair], others: Array) -> list[Array]:
             operators = (*one.ratios, *two.ratios, *one.indices, *two.indices)
             positions.append(settings.ordered(np.concatenate((operators, others[OPERATORS:]))))
             scores.append(one.score + two.score)
+    if not positions:
+        return []
     found = costs(np.array(positions)) - TRUST * np.array(scores)
     order = np.argsort(found)[:LIKELIEST]
     return [positions[k] for k in order if found[k] < found[order[0]] + CLOSE_DB]

@@ -249,6 +249,18 @@ def test_refining_comes_nearer() -> None:
     assert all(done <= of for done, of, _ in told)
 
 
+def test_refining_without_two_pairs_leaves_the_guess() -> None:
+    """A sound of which the judge has nothing to say gets the inverse's answer."""
+    guess = inverse.Estimate(np.full(LANES, 0.4), np.full(LANES, 0.1), np.full((LANES, inverse.PARTS), 1.0))
+    sound = np.full((round(settings.PROBE.length_s * RATE_HZ), 2), 0.1, np.float32)
+    told: list[tuple[int, int, float]] = []
+    alone = [ratio_judge.Pair(1.0, (0.3, 0.4), (0.5, 0.5))] * 3
+    found, made = refine.refined(sound, guess, alone, tell=lambda *each: told.append(each))
+    assert np.array_equal(found, guess.position)
+    assert made == 0
+    assert told == [(0, 1, np.inf)]
+
+
 def test_pitch_of_a_note_is_estimated() -> None:
     """A saw at A3 is heard as A3, and noise as having hardly any pitch."""
     t = np.arange(RATE_HZ // 2) / RATE_HZ
