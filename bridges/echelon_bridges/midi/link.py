@@ -146,12 +146,12 @@ class Link:
             self.ticks, late_ns, self.refused = wire.PONG_FORM.unpack(body)
             self.tick_late_ms = round(late_ns / 1e6, 3)
         elif kind == wire.OPENED:
+            if self._reset is not None:
+                self._reset()  # before it shows as open: what is sent from then on must not be forgotten
             self.port = body.decode(errors="replace")
             if self._said:  # it was missed
                 self._told(f"{self._what}: {'our own port' if self.port == 'virtual' else self.port} is open again")
             self._said.clear()
-            if self._reset is not None:
-                self._reset()
         elif kind == wire.MISSING:
             self._say(f"{self._what} is not there yet: {body.decode(errors='replace')}")
         elif kind == wire.GONE:
