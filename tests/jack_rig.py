@@ -13,16 +13,20 @@ import pytest
 
 
 class Jack:
-    """The server `name`, 48 kHz and 256 frames; it can be stopped or killed, and started again."""
+    """The server `name`, 48 kHz and 256 frames; it can be stopped or killed, and started again.
 
-    def __init__(self, name: str, folder: Path) -> None:
+    A server that stalls drops the MIDI of the cycles it missed, unless it is `synchronous`.
+    """
+
+    def __init__(self, name: str, folder: Path, synchronous: bool = False) -> None:
         self.name, self._log = name, folder / "jackd.log"
+        self._modes = ["-S"] if synchronous else []
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and wait until it is there."""
         with self._log.open("ab") as log:
-            command = ["jackd", "-n", self.name, "-d", "dummy", "-r", "48000", "-p", "256"]
+            command = ["jackd", *self._modes, "-n", self.name, "-d", "dummy", "-r", "48000", "-p", "256"]
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         subprocess.run(["jack_wait", "-s", self.name, "-w", "-t", "10"], check=True, capture_output=True)
 
@@ -41,12 +45,14 @@ class Jack:
 
 
 @contextlib.contextmanager
-def private_server(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jack]:
+def private_server(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, synchronous: bool = False
+) -> Iterator[Jack]:
     """Run a server that every JACK client of this test finds, and no other does."""
     monkeypatch.setenv("JACK_DEFAULT_SERVER", name)
     monkeypatch.setenv("JACK_NO_START_SERVER", "1")
     monkeypatch.setenv("JACK_NO_AUDIO_RESERVATION", "1")
-    server = Jack(name, folder)
+    server = Jack(name, folder, synchronous)
     try:
         server.start()
         yield server
@@ -58,7 +64,7 @@ def private_server(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @contextlib.contextmanager
 def midi_server(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, peers: list[Any]) -> Iterator[Jack]:
     """Run a private server for rtmidi's clients of this process, `peers`, which are deleted in the end."""
-    with private_server(name, folder, monkeypatch) as server:
+    with private_server(name, folder, monkeypatch, synchronous=True) as server:
         yield server
         server.stop()
         for client in peers:  # RtMidi may crash where a port is closed while JACK runs: only now

@@ -20,6 +20,7 @@ from jack_rig import Jack, midi_server
 
 from echelon_bridges.midi import messages, ports
 from echelon_bridges.midi.input import MidiIn
+from echelon_bridges.midi.link import Link
 from echelon_bridges.midi.out import MidiOut
 from echelon_engine import config_file
 from echelon_engine.memory import CONTROL, EVENT, NOTE_OFF, NOTE_ON
@@ -167,6 +168,15 @@ def test_notes_and_parameters_go_out_and_nothing_hangs(jack: Jack) -> None:
     out.close()
     wait_for(lambda: not ear.sounding(), "silence")
     assert not told
+
+
+def test_a_port_is_made_ready_before_it_shows_as_open(jack: Jack) -> None:
+    """Whoever sees the port open may play: nothing is forgotten after that."""
+    shown: list[str] = []
+    link = Link("out", "virtual", "ready", lambda text: None, reset=lambda: shown.append(link.port))
+    wait_for(lambda: link.port, "open port")
+    link.close()
+    assert shown == ["", ""]  # opened and lost
 
 
 def test_the_notes_end_when_the_engine_is_killed(jack: Jack, tmp_path: Path) -> None:
