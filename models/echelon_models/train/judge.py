@@ -27,8 +27,13 @@ LONG_BACK = 15  # frames, the ridge's second look back
 def ridge_inputs(heads: Heads, limbs: Tensor) -> Tensor:
     """Return what the ridge sees of limbs (T, B, 216): components of the pose and of two changes, and 1."""
     long = torch.cat([limbs[:1].expand(LONG_BACK, *limbs.shape[1:]), limbs[:-LONG_BACK]])[: len(limbs)]
-    parts = [heads.components(limbs), heads.changes(limbs - before(limbs)), heads.changes(limbs - long)]
-    return torch.cat([*parts, torch.ones_like(limbs[..., :1])], -1)
+    return _seen(heads, limbs, before(limbs), long)
+
+
+def _seen(heads: Heads, now: Tensor, short: Tensor, long: Tensor) -> Tensor:
+    """Return the ridge's inputs (.., 3 C + 1) of the pose now and of two earlier ones (.., 216)."""
+    parts = [heads.components(now), heads.changes(now - short), heads.changes(now - long)]
+    return torch.cat([*parts, torch.ones_like(now[..., :1])], -1)
 
 
 def fit_ridge(heads: Heads, training: Frames, testing: Frames, seed: int = 0) -> Tensor:
@@ -39,8 +44,9 @@ def fit_ridge(heads: Heads, training: Frames, testing: Frames, seed: int = 0) ->
         first, last = frames.draw(rng, count, length + HORIZONS[-1])
         found = frames.gather(first, last, length)
         ahead, inside = future_of(frames, found._replace(rows=found.rows[-1:], inside=found.inside[-1:]))
-        inputs = ridge_inputs(heads, found.limbs)[-1]
-        wanted = heads.changes(ahead[0] - found.limbs[-1].unsqueeze(-2)).flatten(1)
+        now = found.limbs[-1]
+        inputs = _seen(heads, now, found.limbs[-1 - BACK], found.limbs[-1 - LONG_BACK])
+        wanted = heads.changes(ahead[0] - now.unsqueeze(-2)).flatten(1)
         kept = inside[0].all(-1)
         tables.append((inputs[kept].double(), wanted[kept].double()))
     (x, y), (tested, wanted) = tables
