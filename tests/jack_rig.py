@@ -15,7 +15,8 @@ import pytest
 class Jack:
     """The server `name`, 48 kHz and 256 frames; it can be stopped or killed, and started again.
 
-    A server that stalls drops the MIDI of the cycles it missed, unless it is `synchronous`.
+    A server that stalls drops the MIDI of the cycles it missed, unless it is `synchronous`; then it waits for its
+    clients, and all of them are late with it.
     """
 
     def __init__(self, name: str, folder: Path, synchronous: bool = False) -> None:
@@ -62,9 +63,11 @@ def private_server(
 
 
 @contextlib.contextmanager
-def midi_server(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, peers: list[Any]) -> Iterator[Jack]:
+def midi_server(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, peers: list[Any], synchronous: bool = False
+) -> Iterator[Jack]:
     """Run a private server for rtmidi's clients of this process, `peers`, which are deleted in the end."""
-    with private_server(name, folder, monkeypatch, synchronous=True) as server:
+    with private_server(name, folder, monkeypatch, synchronous) as server:
         yield server
         server.stop()
         for client in peers:  # RtMidi may crash where a port is closed while JACK runs: only now

@@ -37,7 +37,7 @@ PEERS: list[Any] = []  # rtmidi's clients of this process
 @pytest.fixture
 def jack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Jack]:
     """A running private server."""
-    with midi_server(f"echelon-midi-{os.getpid()}", tmp_path, monkeypatch, PEERS) as server:
+    with midi_server(f"echelon-midi-{os.getpid()}", tmp_path, monkeypatch, PEERS, synchronous=True) as server:
         yield server
 
 
