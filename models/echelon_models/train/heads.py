@@ -50,9 +50,9 @@ def spread_of(by: Tensor) -> Tensor:
     return each.repeat(*(1,) * (by.dim() - 1), 27)
 
 
-def before(values: Tensor) -> Tensor:
-    """Return values (T, ..) of BACK frames ago, the first ones at the beginning."""
-    return torch.cat([values[:1].expand(BACK, *values.shape[1:]), values[:-BACK]])[: len(values)]
+def before(values: Tensor, back: int = BACK) -> Tensor:
+    """Return values (T, ..) of `back` frames ago, the first ones at the beginning."""
+    return torch.cat([values[:1].expand(back, *values.shape[1:]), values[:-back]])[: len(values)]
 
 
 class Rhythm(NamedTuple):

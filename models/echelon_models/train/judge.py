@@ -26,8 +26,7 @@ LONG_BACK = 15  # frames, the ridge's second look back
 
 def ridge_inputs(heads: Heads, limbs: Tensor) -> Tensor:
     """Return what the ridge sees of limbs (T, B, 216): components of the pose and of two changes, and 1."""
-    long = torch.cat([limbs[:1].expand(LONG_BACK, *limbs.shape[1:]), limbs[:-LONG_BACK]])[: len(limbs)]
-    return _seen(heads, limbs, before(limbs), long)
+    return _seen(heads, limbs, before(limbs), before(limbs, LONG_BACK))
 
 
 def _seen(heads: Heads, now: Tensor, short: Tensor, long: Tensor) -> Tensor:
